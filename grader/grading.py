@@ -1,0 +1,179 @@
+"""Grading an attempt: the command line's end of a judge. Starts processes, never imports torch or the checks."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from grader.bank import Kata
+from grader.errors import HarnessFault, Unavailable
+from grader.judge.protocol import Brief, Checked, End, Event, Fault, Job, LooseComparison, Plan, Refused, Replay, line
+from grader.judge.seeds import fresh_seed
+from grader.sandbox.launcher import Alone, Forkserver
+from grader.sandbox.program import Patch
+from grader.verdict import Verdict
+from grader.workspace import Attempt
+
+JUDGE = "grader.judge.template:main"
+ALONE = "grader.judge.alone"
+Watcher = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to grade."""
+
+    seed: str | None = None
+    """16 hexadecimal digits; None draws a fresh one."""
+    only: str | None = None
+    """Only the checks whose name, sentence or part holds this text."""
+    device: str = "cpu"
+    require_full: bool = False
+    find_mistakes: bool = True
+    write_replay: bool = False
+    exactly: tuple[str, ...] | None = None
+    ignore_needs: bool = False
+    cpu_seconds: float | None = None
+    threads: int = 1
+    patches: tuple[Patch, ...] = ()
+    probe_rounding: bool = False
+
+
+@dataclass(slots=True)
+class Graded:
+    """A verdict and what came with it."""
+
+    verdict: Verdict
+    plan: Plan | None = None
+    replay: Replay | None = None
+    loose: list[LooseComparison] = field(default_factory=list)
+
+
+class Template:
+    """A judge of one kata that is ready to be forked."""
+
+    def __init__(self, link: socket.socket, kata: Kata, last_words: Callable[[], str]) -> None:
+        self.link, self.kata, self.last_words = link, kata, last_words
+        link.sendall(line(Brief(str(kata.folder))))
+
+    def grade(self, attempt: Attempt, options: Options, watch: Watcher | None = None) -> Graded:
+        """The verdict on one attempt; `watch` sees every event as it comes. Raises HarnessFault, Unavailable or BadKata's message as Unavailable."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            try:
+                socket.send_fds(self.link, [b"J"], [theirs.fileno()])
+            except OSError as error:
+                raise self._gone() from error
+            theirs.close()
+            ours.sendall(line(make_job(attempt, options)))
+            return self._follow(ours, watch or (lambda _event: None))
+
+    def _follow(self, sock: socket.socket, watch: Watcher) -> Graded:
+        plan, replay, loose = None, None, []
+        with sock.makefile("rb") as lines:
+            for text in _until_gone(lines):
+                event = msgspec.json.decode(text, type=Event)
+                watch(event)
+                if isinstance(event, Plan):
+                    plan = event
+                elif isinstance(event, Replay):
+                    replay = event
+                elif isinstance(event, LooseComparison):
+                    loose.append(event)
+                elif isinstance(event, End):
+                    return Graded(_confirmed(event.verdict, plan), plan, replay, loose)
+                elif isinstance(event, Fault):
+                    raise HarnessFault(event.message)
+                elif isinstance(event, Refused):
+                    raise Unavailable(event.message)
+        raise self._gone()
+
+    def _gone(self) -> HarnessFault:
+        words = self.last_words()
+        return HarnessFault(f"the judge has gone{': ' + words if words else ''}; check again, and see `kata doctor`")
+
+
+class Grader:
+    """Grades attempts at any kata, and keeps what it started warm. Use it as a context manager."""
+
+    def __init__(self, *, fork: bool = True) -> None:
+        self.fork = fork
+        self.servers: dict[str, Forkserver] = {}
+        self.templates: dict[str, Template] = {}
+        self.alone: list[Alone] = []
+
+    def __enter__(self) -> "Grader":
+        return self
+
+    def __exit__(self, *_error: Any) -> None:
+        self.close()
+
+    def warm(self, preload: str) -> None:
+        """Start importing what katas of that kind need, without waiting for it."""
+        if self.fork and preload not in self.servers:
+            self.servers[preload] = Forkserver(preload, JUDGE)
+
+    def template(self, kata: Kata) -> Template:
+        """The judge of that kata, started where it is not there yet."""
+        key = str(kata.folder)
+        if key not in self.templates:
+            self.templates[key] = self._forked(kata) if self.fork else self._alone(kata)
+        return self.templates[key]
+
+    def grade(self, kata: Kata, attempt: Attempt, options: Options | None = None, watch: Watcher | None = None) -> Graded:
+        return self.template(kata).grade(attempt, options or Options(), watch)
+
+    def close(self) -> None:
+        for template in self.templates.values():
+            template.link.close()
+        for server in (*self.servers.values(), *self.alone):
+            server.close()
+
+    def _forked(self, kata: Kata) -> Template:
+        self.warm(kata.preload)
+        server = self.servers[kata.preload]
+        return Template(server.judge(), kata, server.last_words)
+
+    def _alone(self, kata: Kata) -> Template:
+        judge = Alone(ALONE, kata.preload)
+        self.alone.append(judge)
+        return Template(judge.link, kata, judge.last_words)
+
+
+def make_job(attempt: Attempt, options: Options) -> Job:
+    return Job(
+        path=str(attempt.path).encode("utf-8", "replace").decode(),
+        source=attempt.data,
+        sha256=attempt.sha256,
+        seed=options.seed or fresh_seed(),
+        patches=options.patches,
+        only=options.only,
+        exactly=options.exactly,
+        ignore_needs=options.ignore_needs,
+        device=options.device,
+        require_full=options.require_full,
+        find_mistakes=options.find_mistakes,
+        write_replay=options.write_replay,
+        cpu_seconds=options.cpu_seconds,
+        threads=options.threads,
+        probe_rounding=options.probe_rounding,
+    )
+
+
+def _until_gone(lines: Iterable[bytes]) -> Iterator[bytes]:
+    with contextlib.suppress(ConnectionResetError):
+        yield from lines
+
+
+def _confirmed(verdict: Verdict, plan: Plan | None) -> Verdict:
+    """The verdict, if it answers exactly what was planned."""
+    planned = [check.id for check in plan.checks] if plan else []
+    if planned != [check.id for check in verdict.checks]:
+        raise HarnessFault("the judge answered other checks than it had planned; please report it")
+    return verdict
+
+
+__all__ = ["Checked", "Graded", "Grader", "Options", "Template"]

@@ -1,0 +1,27 @@
+"""A judge in an interpreter of its own, with workers in interpreters of theirs: for platforms where forking is not safe.
+
+Run as `python -I -B -m grader.judge.alone LINK PRELOAD`.
+"""
+
+import socket
+import sys
+
+from grader.judge.sources import InterpreterWorkers
+from grader.judge.template import in_turn, serve
+from grader.sandbox import interpreter, scratch
+from grader.sandbox.confine import readable_python
+from grader.sandbox.forkserver import Grounds, package_folder, run_child, warm_up
+
+
+def main(fd: int, preload: str) -> None:
+    base, _ = scratch.prepare_base(mountable=False)
+    warm_up(preload)
+    grounds = Grounds(interpreter.MISSING, readable_python(exclude=(package_folder(),)), base)
+    link = socket.socket(fileno=fd)
+    workers = InterpreterWorkers(preload)
+    serve(link, in_turn(link), workers, grounds)
+    workers.renew()
+
+
+if __name__ == "__main__":
+    run_child(lambda: main(int(sys.argv[1]), sys.argv[2]))

@@ -1,0 +1,96 @@
+"""What the command line sends a judge, and the events it answers with: one JSON line each."""
+
+from typing import Any
+
+import msgspec
+
+from grader.sandbox.program import Patch
+from grader.verdict import CheckResult, Verdict
+
+
+class Brief(msgspec.Struct, frozen=True):
+    """What a template judge is made for."""
+
+    folder: str
+    """The kata's own folder, `…/katas/<slug>`."""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt to grade."""
+
+    path: str
+    source: bytes
+    sha256: str
+    seed: str
+    patches: tuple[Patch, ...] = ()
+    only: str | None = None
+    """Grade the checks whose name, sentence or part holds this text."""
+    exactly: tuple[str, ...] | None = None
+    """Grade these checks, by name."""
+    ignore_needs: bool = False
+    device: str = "cpu"
+    require_full: bool = False
+    find_mistakes: bool = True
+    write_replay: bool = False
+    cpu_seconds: float | None = None
+    """A limit below the kata's own, for trying what is known to hang."""
+    threads: int = 1
+    probe_rounding: bool = False
+    """Also try each comparison with its expected value rounded to float16, and report those that would still pass."""
+
+
+class PlannedCheck(msgspec.Struct, frozen=True):
+    id: str
+    part: str
+    title: str
+    points: int
+    needs: str | None
+    trained: bool
+
+
+class Plan(msgspec.Struct, frozen=True, tag_field="event", tag="plan"):
+    checks: list[PlannedCheck]
+
+
+class Checked(msgspec.Struct, frozen=True, tag_field="event", tag="check"):
+    check: CheckResult
+
+
+class Replay(msgspec.Struct, frozen=True, tag_field="event", tag="replay"):
+    """A script that repeats the first failing check's calls, and the data it loads."""
+
+    check: str
+    script: str
+    data: bytes
+    data_suffix: str
+
+
+class LooseComparison(msgspec.Struct, frozen=True, tag_field="event", tag="loose"):
+    """A comparison that the expected value, rounded to float16, would pass."""
+
+    check: str
+    line: int
+
+
+class Fault(msgspec.Struct, frozen=True, tag_field="event", tag="fault"):
+    """The judge could not do its work."""
+
+    message: str
+
+
+class Refused(msgspec.Struct, frozen=True, tag_field="event", tag="refused"):
+    """Nothing was graded, for a reason the caller can mend."""
+
+    message: str
+
+
+class End(msgspec.Struct, frozen=True, tag_field="event", tag="end"):
+    verdict: Verdict
+
+
+Event = Plan | Checked | Replay | LooseComparison | Fault | Refused | End
+_encoder = msgspec.json.Encoder()
+
+
+def line(value: Any) -> bytes:
+    return _encoder.encode(value) + b"\n"

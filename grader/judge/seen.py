@@ -1,0 +1,128 @@
+"""What a learner is told of a check that did not pass: state, sentence, call, expected, got."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from grader.judge import describe
+from grader.judge.compare import CheckFailed
+from grader.judge.text import printable
+from grader.judge.workshop import LoadFailed
+from grader.sandbox import wire
+from grader.sandbox.channel import BrokenReply, Crashed, TimedOut, WorkerLost
+from grader.sandbox.proxy import Conversation, Exchange, Handle, Raised, RankFailed
+from grader.sandbox.servant import Report
+from grader.verdict import State
+
+LOADING = "loading the file"
+KINDS = {"not_attempted": State.NOT_ATTEMPTED, "memory": State.MEMORY, "missing": State.ERROR, "syntax": State.ERROR}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How a check ended, in the words of a `CheckResult`."""
+
+    state: State
+    message: str = ""
+    call: str = ""
+    expected: str = ""
+    got: str = ""
+
+
+PASSED = Seen(State.PASSED)
+
+
+def seen(error: BaseException, conversation: Conversation | None) -> Seen | None:
+    """What that exception means for the check; None when it is none that an attempt causes."""
+    if isinstance(error, RankFailed):
+        inner = seen(error.cause, None)
+        return inner and replace(inner, message=f"rank {error.rank}: {inner.message}")
+    if isinstance(error, CheckFailed):
+        return _failed(error, conversation)
+    if isinstance(error, AssertionError):
+        return Seen(State.FAILED, str(error), call=_last_call(conversation))
+    if isinstance(error, LoadFailed):
+        return _reported(error.report, LOADING)
+    if isinstance(error, Raised):
+        return _reported(error.report, call_of(error.exchange, conversation))
+    if isinstance(error, WorkerLost):
+        return _lost(error, _last_call(conversation) or LOADING)
+    return None
+
+
+def unusable(error: BaseException, conversation: Conversation | None) -> Seen:
+    """The check tripped over what the attempt returned, though not over what the reference returns."""
+    return Seen(State.FAILED, f"what came back could not be used: {type(error).__name__}: {error}"[:500], call=_last_call(conversation))
+
+
+def call_of(exchange: Exchange | None, conversation: Conversation | None) -> str:
+    """The call of an exchange as a learner would write it."""
+    if exchange is None or conversation is None:
+        return ""
+    pieces = exchange.request
+    op, *rest = wire.decode(bytes(pieces[1]), [bytearray(piece) for piece in pieces[2:]], lambda tag, number, name: StandIn(tag, number, name, conversation))
+    if op == "call":
+        return describe.call(_name(rest[0]), rest[1], rest[2])
+    if op == "forward":
+        return "gradients of " + describe.call(_name(rest[0]), [], rest[1])
+    if op == "run":
+        return f"a probe of the checks ({rest[0]})"
+    return {"get": lambda: f"the field {rest[1]!r}", "join": lambda: "joining the process group"}.get(op, lambda: "")()
+
+
+class StandIn:
+    """Stands for a handle or a function in the description of a call."""
+
+    def __init__(self, tag: str, number: int, _name: str, conversation: Conversation) -> None:
+        known = conversation.handles.get(number) if tag == "h" else None
+        self.type_name = known.type_name if known else ("object" if tag == "h" else "function")
+
+
+def _name(target: tuple[Any, ...]) -> str:
+    if target[0] == "f":
+        return str(target[1])
+    owner = target[1].type_name
+    return owner if target[0] == "h" else f"{owner}.{target[2]}"
+
+
+def _failed(error: CheckFailed, conversation: Conversation | None) -> Seen:
+    subject = getattr(error, "subject", None)
+    if conversation is None:
+        return Seen(State.FAILED, str(error), "", error.expected, error.got)
+    exchange = conversation.origin(subject)
+    if isinstance(subject, Handle):
+        exchange = conversation.origin(None)
+    return Seen(State.FAILED, str(error), call_of(exchange, conversation), error.expected, error.got)
+
+
+def _last_call(conversation: Conversation | None) -> str:
+    return call_of(conversation.origin(None), conversation) if conversation else ""
+
+
+def _lost(error: WorkerLost, call: str) -> Seen:
+    if isinstance(error, TimedOut):
+        return Seen(State.TIMEOUT, str(error), call)
+    if isinstance(error, Crashed):
+        return Seen(State.CRASHED, str(error), call)
+    assert isinstance(error, BrokenReply)
+    return Seen(State.ERROR, str(error), call)
+
+
+def _reported(report: Report, call: str) -> Seen:
+    state = KINDS.get(report.kind, State.ERROR)
+    lines = [printable(_sentence(report))]
+    lines += [printable(f"line {number}{f', in {function}' if function else ''}: {text.strip()}") for number, function, text in report.frames]
+    return Seen(state, "\n".join(lines), call)
+
+
+def _sentence(report: Report) -> str:
+    if report.kind == "missing":
+        return f"{report.message} is not defined in your file: is it misspelt or removed?"
+    if report.kind == "not_attempted":
+        return f"not attempted yet: {report.message}" if report.message else "not attempted yet"
+    if report.kind == "memory":
+        return f"out of memory: {report.message}"
+    if report.type_name == "SystemExit":
+        return f"it called exit ({report.message}); a function returns instead"
+    if report.type_name == "ModuleNotFoundError":
+        return f"{report.message}; your file may import Python's library, the kata's libraries and given files, no other neighbour"
+    return f"{report.type_name}: {report.message}"

@@ -1,0 +1,151 @@
+"""A template judge: collects the checks of one kata once, and forks a judge for every attempt.
+
+It is itself forked from the forkserver and told only which kata it is for. It never sees an attempt: a judge reads its job after the fork, from a socket of its own.
+"""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from grader.bank import load_kata
+from grader.errors import BadKata, KataError, Unavailable, UsageError
+from grader.judge import fixtures, mistakes, replay
+from grader.judge.fixtures import JudgePlugin
+from grader.judge.programs import Programs, read_programs
+from grader.judge.protocol import Brief, End, Event, Fault, Job, Plan, PlannedCheck, Refused, line
+from grader.judge.run import Run
+from grader.judge.sources import ForkedWorkers, Source
+from grader.judge.workshop import Bench, Workshop
+from grader.sandbox.forkserver import Grounds
+from grader.sandbox.launcher import Client
+from grader.sandbox.program import compiled, offer
+from grader.sandbox.wire import torch_module
+
+Emit = Callable[[Event], None]
+Jobs = Callable[[Callable[[socket.socket], None]], None]
+"""Calls its argument for every job that comes in, each time with a socket of the job's own, until there will be no more."""
+
+
+class Template(JudgePlugin):
+    """The pytest plugin that never lets the loop end, but forks it."""
+
+    def __init__(self, programs: Programs, jobs: Jobs, source: Source, grounds: Grounds) -> None:
+        super().__init__(programs.kata)
+        self.programs, self.jobs, self.source, self.grounds = programs, jobs, source, grounds
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self.jobs(lambda events: self.judge(session, events))
+        return True
+
+    def judge(self, session: pytest.Session, events: socket.socket) -> None:
+        """Grade the one attempt whose job comes in on that socket."""
+
+        def emit(event: Event) -> None:
+            events.sendall(line(event))
+
+        with events.makefile("rb") as lines:
+            job = msgspec.json.decode(lines.readline(), type=Job)
+        try:
+            self.grade(session, job, emit)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+        except UsageError as error:
+            emit(Refused(str(error)))
+        except KataError as error:
+            emit(Fault(str(error)))
+        except Exception as error:
+            sys.excepthook(*sys.exc_info())
+            emit(Fault(f"the judge failed: {type(error).__name__}: {error}"))
+
+    def grade(self, session: pytest.Session, job: Job, emit: Emit) -> None:
+        if self.problems or not self.checks:
+            raise BadKata(f"the checks of {self.kata.slug} could not be collected: {'; '.join(self.problems) or 'there are none'}")
+        workshop = Workshop(self.kata, self.grounds, self.source, device=job.device, cpu_seconds=job.cpu_seconds, threads=job.threads)
+        require(workshop, self.programs, job)
+        self.run = run = Run(job, self.programs, workshop, self.checks, emit)
+        emit(Plan([PlannedCheck(c.id, c.mark.part, c.title, c.mark.points, c.mark.needs, c.mark.trained) for c in self.checks]))
+        for item in session.items:
+            session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        results = list(run.results.values())
+        if job.find_mistakes:
+            results = mistakes.recognise(run, results)
+        if job.write_replay:
+            replay.write(run, results)
+        emit(End(run.verdict(results)))
+
+
+def require(workshop: Workshop, programs: Programs, job: Job) -> None:
+    """Raises Unavailable when this machine cannot grade as the job asks."""
+    torch = torch_module()
+    if job.device.startswith("cuda") and (torch is None or not torch.cuda.is_available()):
+        raise Unavailable(f"there is no {job.device} device here; leave --device out to check on the CPU")
+    if job.require_full:
+        bench = Bench(workshop, programs.attempt(b""), 0)
+        bench.module()
+        bench.close()
+        missing = workshop.missing or ((workshop.source.level,) if workshop.source.level else ())
+        if missing:
+            raise Unavailable(f"full isolation was required, and this is missing: {', '.join(missing)}; `kata doctor` tells more")
+
+
+def forked(link: socket.socket) -> Jobs:
+    """Jobs over that link, each in a child of its own."""
+
+    def run(judge: Callable[[socket.socket], None]) -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        for events in incoming(link):
+            if os.fork() == 0:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                link.close()
+                judge(events)
+                events.close()
+                os._exit(0)
+            events.close()
+
+    return run
+
+
+def in_turn(link: socket.socket) -> Jobs:
+    """Jobs over that link, one after the other in this process."""
+
+    def run(judge: Callable[[socket.socket], None]) -> None:
+        for events in incoming(link):
+            with events:
+                judge(events)
+
+    return run
+
+
+def incoming(link: socket.socket) -> Iterator[socket.socket]:
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(link, 1, 1)
+        if not data:
+            return
+        yield socket.socket(fileno=descriptors[0])
+
+
+def main(link: socket.socket, control: socket.socket, grounds: Grounds) -> None:
+    """The body of a template judge forked from the forkserver."""
+    serve(link, forked(link), ForkedWorkers(Client(control)), grounds)
+
+
+def serve(link: socket.socket, jobs: Jobs, source: Source, grounds: Grounds) -> None:
+    """Read which kata this is for, then judge until the link is hung up."""
+    with link.makefile("rb", buffering=0) as lines:
+        brief = msgspec.json.decode(lines.readline(), type=Brief)
+    try:
+        programs = read_programs(load_kata(Path(brief.folder)))
+    except KataError as error:
+        refusal = line(Refused(str(error)))
+        jobs(lambda events: events.sendall(refusal))
+        return
+    offer(programs.reference.given)
+    compiled(programs.reference.source, programs.reference.filename)
+    pytest.main(fixtures.arguments(programs.kata), plugins=[Template(programs, jobs, source, grounds)])

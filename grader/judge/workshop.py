@@ -1,0 +1,217 @@
+"""Sets workers up for one kata: confined, seeded, the program loaded."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+
+from grader.bank import Kata
+from grader.errors import HarnessFault
+from grader.judge.sources import Source
+from grader.sandbox import frames, wire
+from grader.sandbox.channel import Channel, Deadline, WorkerLost
+from grader.sandbox.forkserver import Grounds
+from grader.sandbox.program import Program
+from grader.sandbox.proxy import AnswerCallback, Conversation, Frame, Host, Module, RankFailed, Ranks
+from grader.sandbox.scratch import Scratch
+from grader.sandbox.servant import Report
+from grader.sandbox.worker import Setup
+
+SETUP = Deadline(10.0)
+CPU_BACKSTOP_SECONDS = 900
+FILE_BYTES = 256 * 2**20
+OPEN_FILES = 256
+MIB = 2**20
+MAX_RANKS = 8
+
+
+class LoadFailed(Exception):
+    """The program could not be loaded; `report` says why."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(f"{report.type_name}: {report.message}")
+        self.report = report
+
+
+class Workshop:
+    """Makes ready workers for one kata."""
+
+    def __init__(self, kata: Kata, grounds: Grounds, source: Source, *, device: str = "cpu", cpu_seconds: float | None = None, threads: int = 1) -> None:
+        self.kata, self.grounds, self.source, self.device, self.threads = kata, grounds, source, device, threads
+        self.deadline = Deadline(cpu_seconds or kata.limits.cpu_seconds)
+        self.missing: tuple[str, ...] = grounds.missing
+        if any(kata.bank.is_relative_to(path) for path in grounds.readable):
+            # A bank inside a readable tree: a path rule cannot take a part of it away.
+            self.missing += ("hidden bank",)
+        absent = {item.name for item in kata.forbidden if "." not in item.name}
+        self.readable = tuple(path for path in grounds.readable if os.path.basename(path).partition("-")[0] not in absent)
+
+    def take(self, count: int) -> list[Channel]:
+        """That many workers, not set up. Raises HarnessFault."""
+        return self.source.take(count, loopback=self._loopback(count))
+
+    def make_ready(self, channels: list[Channel], program: Program, seed: int, scratch: Scratch) -> None:
+        """Confine them and load the program. Raises LoadFailed or WorkerLost for what the program does, HarnessFault for a fault of ours."""
+        for channel in channels:
+            self._set_up(channel, seed, scratch, self._loopback(len(channels)))
+        for channel in channels:
+            self._load(channel, program)
+
+    def _loopback(self, count: int) -> bool:
+        return count > 1 or self.kata.limits.network == "loopback"
+
+    def _set_up(self, channel: Channel, seed: int, scratch: Scratch, loopback: bool) -> None:
+        policy = {
+            "scratch": scratch.path,
+            "readable": self.readable,
+            "cpu_seconds": CPU_BACKSTOP_SECONDS,
+            "memory_bytes": None if self.device.startswith("cuda") else self.kata.limits.memory_mb * MIB,
+            "file_bytes": FILE_BYTES,
+            "open_files": OPEN_FILES,
+            "processes": self.kata.limits.processes,
+            "network": "loopback" if loopback else "none",
+        }
+        environment = {"HOME": scratch.path, "TMPDIR": scratch.path, "GLOO_SOCKET_IFNAME": "lo"}
+        setup = Setup(policy, seed, "" if self.device == "cpu" else self.device, environment, self.threads)
+        try:
+            _, missing = exchange(channel, ("setup", msgspec.to_builtins(setup)), SETUP)
+        except WorkerLost as error:
+            raise HarnessFault(f"a worker could not be confined: {error}{_printed(channel)}; `kata doctor` tells what works here") from error
+        self.missing = tuple(dict.fromkeys((*self.missing, *missing)))
+
+    def _load(self, channel: Channel, program: Program) -> None:
+        reply = exchange(channel, ("load", msgspec.to_builtins(program, builtin_types=(bytes,))), self.deadline)
+        if reply[0] == "raise":
+            raise LoadFailed(msgspec.convert(reply[1], Report))
+
+
+class WorkerCarrier:
+    """Takes requests to a confined worker, under the kata's deadline."""
+
+    def __init__(self, channel: Channel, deadline: Deadline) -> None:
+        self.channel, self.deadline = channel, deadline
+
+    def request(self, pieces: list[frames.Buffer], answer_callback: AnswerCallback) -> Frame:
+        return self.channel.request(pieces, self.deadline, answer_callback)
+
+
+class Bench(Host):
+    """The confined processes of one program in one check; they share a scratch folder."""
+
+    def __init__(self, workshop: Workshop, program: Program, seed: int) -> None:
+        self.workshop, self.program, self.seed = workshop, program, seed
+        self.scratch = Scratch(workshop.grounds.scratch, "scratch size" not in workshop.grounds.missing)
+        self.channels: list[Channel] = []
+        self.conversations: list[Conversation] = []
+
+    def module(self) -> Module:
+        """The program in a worker of its own, started now. Raises LoadFailed, WorkerLost, HarnessFault."""
+        (channel,) = self._open(1)
+        conversation = Conversation(WorkerCarrier(channel, self.workshop.deadline), self)
+        self.conversations.append(conversation)
+        return Module(conversation)
+
+    def restart(self) -> Module:
+        self._give_back()
+        return self.module()
+
+    def confined(self) -> Module:
+        return Module(self.conversations[-1])
+
+    def path(self, name: str) -> str:
+        return self.scratch.file(name)
+
+    def read_bytes(self, name: str) -> bytes:
+        return self.scratch.read(name)
+
+    def ranks(self, count: int) -> Ranks:
+        if not 2 <= count <= MAX_RANKS:
+            raise ValueError(f"{count} ranks: 2 to {MAX_RANKS} are possible")
+        channels = self._open(count)
+        conversations = [Conversation(WorkerCarrier(channel, self.workshop.deadline), self) for channel in channels]
+        self.conversations += conversations
+        ask_all = all_at_once(conversations, channels[0].fate.kill)
+        meeting_place = self.scratch.file(f"rendezvous-{len(self.conversations)}")
+        ask_all([("join", rank, count, meeting_place) for rank in range(count)])
+        return Ranks(conversations, ask_all)
+
+    @property
+    def lost(self) -> WorkerLost | None:
+        """Why a worker of this check cannot be used any more, if one cannot."""
+        return next((channel.lost for channel in self.channels if channel.lost), None)
+
+    @property
+    def cpu_seconds(self) -> float:
+        return sum(channel.cpu_seconds for channel in self.channels)
+
+    def printed(self) -> str:
+        for channel in self.channels:
+            if channel.sock.fileno() >= 0:
+                channel.drain()
+        texts = [(rank, channel.output.text()) for rank, channel in enumerate(self.channels)]
+        return "".join(text if len(texts) == 1 else f"[process {rank}] {text}" for rank, text in texts if text)
+
+    def close(self) -> None:
+        self._give_back()
+        self.scratch.remove()
+
+    def _open(self, count: int) -> list[Channel]:
+        channels = self.workshop.take(count)
+        self.channels += channels
+        self.workshop.make_ready(channels, self.program, self.seed, self.scratch)
+        return channels
+
+    def _give_back(self) -> None:
+        self.workshop.source.give_back([channel for channel in self.channels if channel.sock.fileno() >= 0])
+
+
+def all_at_once(conversations: list[Conversation], end_all: Callable[[], None]) -> Callable[[list[tuple[Any, ...]]], list[Any]]:
+    """Asks every rank its own request at the same time. The first that fails ends the others and is the one named."""
+
+    def ask_all(requests: list[tuple[Any, ...]]) -> list[Any]:
+        failures: list[tuple[float, int, Exception]] = []
+
+        def ask(rank: int) -> Any:
+            try:
+                return conversations[rank].ask(*requests[rank])[0]
+            except Exception as error:
+                failures.append((time.monotonic(), rank, error))
+                end_all()
+                raise
+
+        with ThreadPoolExecutor(len(requests)) as pool:
+            futures = [pool.submit(ask, rank) for rank in range(len(requests))]
+            results = []
+            for future in futures:
+                with contextlib.suppress(Exception):
+                    results.append(future.result())
+        if failures:
+            _, rank, cause = min(failures, key=lambda failure: failure[:2])
+            raise RankFailed(rank, cause) from cause
+        return results
+
+    return ask_all
+
+
+def exchange(channel: Channel, request: tuple[Any, ...], deadline: Deadline) -> Any:
+    """One request without handles or callbacks."""
+    reply = channel.request(wire.encode(request, _nothing_foreign), deadline, lambda _head, _buffers: None)
+    return wire.decode(*reply, _nothing_to_resolve)
+
+
+def _printed(channel: Channel) -> str:
+    channel.drain()
+    text = channel.output.text().strip()
+    return f" ({text.splitlines()[-1][:200]})" if text else ""
+
+
+def _nothing_foreign(value: Any) -> list[Any]:
+    raise wire.WireError(f"a {type(value).__name__} is no plain value")
+
+
+def _nothing_to_resolve(_tag: str, _number: int, _name: str) -> Any:
+    raise wire.WireError("a handle where none can be")

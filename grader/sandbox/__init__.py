@@ -1,0 +1,1 @@
+"""Confined workers and how to talk to them. Knows nothing of katas."""

@@ -1,0 +1,243 @@
+"""The judge's end of one worker: requests under a deadline, output captured, and every way it can end told apart."""
+
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from grader.sandbox import frames
+
+CLOCK_STEP_SECONDS = 0.05
+WALL_FACTOR = 5
+MAX_CALLBACKS = 100_000
+HEAD_BYTES = TAIL_BYTES = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A worker process as the judge knows it."""
+
+    socket_fd: int
+    output_fd: int
+    """What it prints arrives here."""
+    pid: int
+
+
+class Fate(Protocol):
+    """How a group of workers ended, and the way to end it."""
+
+    def wait(self, index: int, timeout: float) -> int | None:
+        """Its exit code, or minus the signal; None when it has not ended within `timeout` seconds."""
+
+    def kill(self) -> None:
+        """End the whole group, within milliseconds. Safe to call twice."""
+
+    def close(self) -> None: ...
+
+
+class WorkerLost(Exception):
+    """The worker is gone, or cannot be used any more."""
+
+
+class TimedOut(WorkerLost):
+    def __init__(self, seconds: float, *, computing: bool) -> None:
+        super().__init__(f"{'still computing' if computing else 'no answer'} after {seconds:g} s")
+
+
+class Crashed(WorkerLost):
+    """It ended by a signal or an exit."""
+
+    def __init__(self, code: int | None) -> None:
+        self.code = code
+        super().__init__(_how_it_ended(code))
+
+
+class BrokenReply(WorkerLost):
+    """It sent what is no reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """Seconds of the worker's CPU time for one request; the wall limit, five times that, only ends a sleep."""
+
+    cpu_seconds: float
+
+
+class Output:
+    """What a process printed: the first bytes, the last bytes, and how many there were between."""
+
+    def __init__(self) -> None:
+        self.head, self.tail, self.total = bytearray(), bytearray(), 0
+
+    def add(self, data: bytes) -> None:
+        self.total += len(data)
+        room = HEAD_BYTES - len(self.head)
+        self.head += data[:room]
+        self.tail = (self.tail + data[room:])[-TAIL_BYTES:] if room < len(data) else self.tail
+
+    def text(self) -> str:
+        left_out = self.total - len(self.head) - len(self.tail)
+        gap = f"\n… {left_out} bytes left out …\n".encode() if left_out else b""
+        return (bytes(self.head) + gap + bytes(self.tail)).decode("utf-8", "replace")
+
+
+class Channel:
+    """One worker. After a `WorkerLost` it is of no more use."""
+
+    def __init__(self, started: Started, fate: Fate, index: int = 0) -> None:
+        self.sock, self.pipe, self.pid = socket.socket(fileno=started.socket_fd), started.output_fd, started.pid
+        self.fate, self.index = fate, index
+        self.output = Output()
+        self.cpu_seconds = 0.0
+        self.lost: WorkerLost | None = None
+        self.sock.setblocking(False)
+        os.set_blocking(self.pipe, False)
+        self.pipe_open = True
+
+    def request(
+        self,
+        pieces: list[frames.Buffer],
+        deadline: Deadline,
+        answer_callback: Callable[[bytearray, list[bytearray]], list[frames.Buffer] | None],
+    ) -> tuple[bytearray, list[bytearray]]:
+        """Send a request and return the reply's frame. Frames for which `answer_callback` returns pieces are callbacks: answered, and waited on.
+
+        Raises TimedOut, Crashed or BrokenReply.
+        """
+        if self.lost is not None:
+            raise self.lost
+        clock = _Clock(self.pid, deadline)
+        try:
+            for _ in range(MAX_CALLBACKS):
+                self._send(pieces, clock)
+                head, buffers = frames.read(lambda size: self._receive(size, clock))
+                answer = answer_callback(head, buffers)
+                if answer is None:
+                    return head, buffers
+                pieces = answer
+            raise BrokenReply(f"more than {MAX_CALLBACKS} calls back in one call")
+        except frames.FrameError as error:
+            raise self._lose(BrokenReply(f"too much came back: {error}")) from error
+        except EOFError:
+            raise self._lose(self._crash()) from None
+        except WorkerLost as error:
+            raise self._lose(error) from None
+        finally:
+            self.cpu_seconds += clock.spent()
+            self.drain()
+
+    def close(self) -> None:
+        self.fate.kill()
+        self.drain()
+        self.sock.close()
+        os.close(self.pipe)
+        self.fate.close()
+
+    def drain(self) -> None:
+        """Take what it has printed so far."""
+        while self.pipe_open:
+            try:
+                data = os.read(self.pipe, 65_536)
+            except BlockingIOError:
+                return
+            self.pipe_open = bool(data)
+            self.output.add(data)
+
+    def _lose(self, error: WorkerLost) -> WorkerLost:
+        self.fate.kill()
+        self.fate.wait(self.index, timeout=2)
+        self.lost = error
+        return error
+
+    def _crash(self) -> WorkerLost:
+        return Crashed(self.fate.wait(self.index, timeout=2))
+
+    def _send(self, pieces: list[frames.Buffer], clock: "_Clock") -> None:
+        for piece in pieces:
+            view = memoryview(piece)
+            while len(view):
+                try:
+                    view = view[self.sock.send(view) :]
+                except BlockingIOError:
+                    self._wait(select.POLLOUT, clock)
+                except OSError:
+                    raise EOFError from None
+
+    def _receive(self, size: int, clock: "_Clock") -> bytearray:
+        data = bytearray(size)
+        view, got = memoryview(data), 0
+        while got < size:
+            try:
+                count = self.sock.recv_into(view[got:])
+            except BlockingIOError:
+                self._wait(select.POLLIN, clock)
+                continue
+            except OSError:
+                raise EOFError from None
+            if not count:
+                raise EOFError
+            got += count
+        return data
+
+    def _wait(self, event: int, clock: "_Clock") -> None:
+        poll = select.poll()
+        poll.register(self.sock, event)
+        while True:
+            if self.pipe_open:
+                poll.register(self.pipe, select.POLLIN)
+            ready = {fd for fd, _ in poll.poll(clock.next_look() * 1000)}
+            if self.pipe in ready:
+                self.drain()
+                if not self.pipe_open:
+                    poll.unregister(self.pipe)
+            if self.sock.fileno() in ready:
+                return
+            clock.check()
+
+
+class _Clock:
+    """The process's CPU clock, read from outside, and the wall."""
+
+    def __init__(self, pid: int, deadline: Deadline) -> None:
+        self.clock, self.limit = cpu_clock(pid), deadline.cpu_seconds
+        self.start_cpu, self.start_wall = self._cpu(), time.monotonic()
+        self.last_cpu = self.start_cpu
+
+    def spent(self) -> float:
+        return self._cpu() - self.start_cpu
+
+    def next_look(self) -> float:
+        return CLOCK_STEP_SECONDS
+
+    def check(self) -> None:
+        if self.spent() > self.limit:
+            raise TimedOut(self.limit, computing=True)
+        if time.monotonic() - self.start_wall > WALL_FACTOR * self.limit:
+            raise TimedOut(WALL_FACTOR * self.limit, computing=False)
+
+    def _cpu(self) -> float:
+        try:
+            self.last_cpu = time.clock_gettime(self.clock)
+        except OSError:
+            # The process has ended; what it had used when last seen must do.
+            return getattr(self, "last_cpu", 0.0)
+        return self.last_cpu
+
+
+def cpu_clock(pid: int) -> int:
+    """The id of the CPU-time clock of a process (Linux: CPUCLOCK_SCHED of clock_getcpuclockid(3))."""
+    return (~pid << 3) | 2
+
+
+def _how_it_ended(code: int | None) -> str:
+    if code is None:
+        return "the process stopped answering"
+    if code >= 0:
+        return f"the process ended itself with exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    hint = {"SIGKILL": " (often: out of memory)", "SIGSEGV": " (a segmentation fault)", "SIGXFSZ": " (a file grew past its limit)"}
+    return f"the process was ended by {name}{hint.get(name, '')}"

@@ -1,0 +1,50 @@
+"""Scratch folders: where a worker may write, bounded in total size where the system lets us mount."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from grader.errors import HarnessFault
+from grader.sandbox import namespaces
+
+SIZE_BYTES = 256 * 2**20
+BASE_BYTES = 2**30
+
+
+def prepare_base(mountable: bool) -> tuple[str, bool]:
+    """The folder that holds all scratch folders of this process tree, and whether it is a private mount.
+
+    The mount point stays, empty, in the system's temporary folder; what is in the mount dies with its namespace.
+    """
+    base = Path(tempfile.gettempdir()) / f"kata-scratch-{os.getuid()}"
+    base.mkdir(mode=0o700, exist_ok=True)
+    status = base.lstat()
+    if base.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise HarnessFault(f"{base} is not a private folder of yours; remove it and check again")
+    return str(base), mountable and namespaces.mount_scratch(str(base), BASE_BYTES)
+
+
+class Scratch:
+    """One folder of bounded size for the workers of one check."""
+
+    def __init__(self, base: str, mountable: bool) -> None:
+        self.path = tempfile.mkdtemp(dir=base)
+        self.mounted = mountable and namespaces.mount_scratch(self.path, SIZE_BYTES)
+
+    def file(self, name: str) -> str:
+        """The path of a file of that name in here. Raises ValueError for anything but a plain name."""
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            raise ValueError(f"{name!r} is not a plain file name")
+        return os.path.join(self.path, name)
+
+    def read(self, name: str, limit: int = 64 * 2**20) -> bytes:
+        """The bytes of a regular file in here; no link is followed. Raises OSError."""
+        descriptor = os.open(self.file(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read(limit)
+
+    def remove(self) -> None:
+        if self.mounted:
+            namespaces.unmount(self.path)
+        shutil.rmtree(self.path, ignore_errors=True)

@@ -1,0 +1,116 @@
+"""The process that holds an attempt: confine, load, answer. It is forked from a forkserver, or runs in an interpreter of its own."""
+
+import os
+import random
+import socket
+import sys
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from grader.sandbox import frames, program, wire
+from grader.sandbox.confine import Policy, confine
+from grader.sandbox.servant import Servant, _nothing_foreign, report
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """All that a worker is told before it sees a program."""
+
+    policy: dict[str, Any]
+    seed: int
+    device: str = ""
+    environment: dict[str, str] = {}
+    threads: int = 1
+
+
+class Worker:
+    """Answers one judge over one socket until it hangs up."""
+
+    def __init__(self, sock: socket.socket, missing: tuple[str, ...]) -> None:
+        self.sock, self.receive, self.missing = sock, frames.receiver(sock), missing
+        self.setup: Setup | None = None
+        self.servant: Servant | None = None
+
+    def run(self) -> None:
+        while True:
+            try:
+                head, buffers = frames.read(self.receive)
+            except EOFError:
+                return
+            frames.send(self.sock, self.answer(head, buffers))
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+    def answer(self, head: bytearray, buffers: list[bytearray]) -> list[frames.Buffer]:
+        if self.servant is not None and not head.startswith(_OWN_OPS):
+            return self.servant.answer(head, buffers)
+        op, data = wire.decode(head, buffers, _nothing_to_resolve)
+        if op == "setup":
+            return wire.encode(("ok", self.prepare(msgspec.convert(data, Setup))), _nothing_foreign)
+        return self.load(msgspec.convert(data, program.Program))
+
+    def prepare(self, setup: Setup) -> tuple[str, ...]:
+        """Confine this process, once; a later setup only seeds anew."""
+        if self.setup is None:
+            os.environ.update(setup.environment)
+            self.missing += confine(Policy(**setup.policy))
+            os.chdir(setup.policy["scratch"])
+            _hide_harness(setup.policy["readable"])
+        self.setup = setup
+        seed_everything(setup.seed)
+        torch = wire.torch_module()
+        if torch is not None and setup.threads != torch.get_num_threads():
+            torch.set_num_threads(setup.threads)
+        return self.missing
+
+    def load(self, source: program.Program) -> list[frames.Buffer]:
+        assert self.setup is not None
+        if self.servant is None:
+            program.offer(source.given, source.forbidden)
+        self.servant = None
+        try:
+            module = program.load(source)
+        except BaseException as error:
+            return wire.encode(("raise", msgspec.to_builtins(report(error, source.filename))), _nothing_foreign)
+        self.servant = Servant(source, module, self.ask, device=self.setup.device)
+        return wire.encode(("ok",), _nothing_foreign)
+
+    def ask(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Send a callback to the judge and wait for what it says."""
+        assert self.servant is not None
+        frames.send(self.sock, wire.encode(("callback", number, list(args), kwargs), self.servant.foreign))
+        verdict, *rest = wire.decode(*frames.read(self.receive), self.servant.resolve, device=self.servant.device)
+        if verdict == "value":
+            return rest[0]
+        raise wire.builtin_error(rest[0])(rest[1])
+
+
+# A request is `("op", …)`, encoded as a list with the tag "t": the operation follows at a fixed place.
+_OWN_OPS = tuple(msgspec.msgpack.encode(["t", [op, None]])[:-1] for op in ("setup", "load"))
+
+
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch = wire.torch_module()
+    if torch is not None:
+        torch.manual_seed(seed)
+
+
+def serve(fd: int, missing: tuple[str, ...] = ()) -> None:
+    """Be a worker on that socket; returns when the judge hangs up."""
+    with socket.socket(fileno=fd) as sock:
+        Worker(sock, missing).run()
+
+
+def _hide_harness(readable: tuple[str, ...]) -> None:
+    """Only what may be read stays importable; the test runner that the judge needed is not for the attempt."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("pytest", "_pytest", "pluggy")]:
+        del sys.modules[name]
+    allowed = tuple(readable)
+    sys.path[:] = [path for path in sys.path if any(entry == path or entry.startswith(path + os.sep) for entry in allowed)]
+
+
+def _nothing_to_resolve(_tag: str, _number: int, _name: str) -> Any:
+    raise wire.WireError("a handle before the program is loaded")

@@ -1,0 +1,3 @@
+import os
+
+os.setxattr(secret, "user.planted", b"x")

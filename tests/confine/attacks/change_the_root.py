@@ -1,0 +1,1 @@
+libc.call("syscall", numbers["chroot"], b"/")

@@ -1,0 +1,3 @@
+import os
+
+os.close(os.pidfd_open(victim))

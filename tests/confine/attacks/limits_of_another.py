@@ -1,0 +1,3 @@
+import resource
+
+resource.prlimit(victim, resource.RLIMIT_CPU, (1000, 1000))

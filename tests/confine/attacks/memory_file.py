@@ -1,0 +1,3 @@
+import os
+
+os.close(os.memfd_create("code"))

@@ -1,0 +1,1 @@
+open(f"/proc/{victim}/mem", "rb")

@@ -1,0 +1,1 @@
+open(grader_file).read()

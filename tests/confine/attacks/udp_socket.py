@@ -1,0 +1,3 @@
+import socket
+
+socket.socket(type=socket.SOCK_DGRAM).close()

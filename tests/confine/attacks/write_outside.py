@@ -1,0 +1,1 @@
+open(outside + "/planted", "w").write("x")

@@ -1,0 +1,1 @@
+open(library_file, "a")

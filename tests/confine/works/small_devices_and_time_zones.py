@@ -1,0 +1,8 @@
+import os
+import subprocess
+import zoneinfo
+
+os.write(os.open(os.devnull, os.O_WRONLY), b"x")
+assert len(open("/dev/urandom", "rb").read(4)) == 4
+assert os.cpu_count() and subprocess.DEVNULL
+zoneinfo.ZoneInfo("Europe/Zurich")

@@ -1,0 +1,3 @@
+import torch
+
+result = torch.backends.cpu.get_cpu_capability()

@@ -1,0 +1,6 @@
+"""A toy."""
+
+
+def double(x: int) -> int:
+    """Twice x."""
+    return x + x

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from grader.judge import compare
-from grader.judge.compare import CheckFailed, assert_true, fail
-from grader.judge.describe import full
-from grader.judge.distribution import assert_distribution
-from grader.judge.rounding import to_half
+from grader.comparison import compare
+from grader.comparison.compare import CheckFailed, assert_true, fail
+from grader.comparison.describe import full
+from grader.comparison.distribution import assert_distribution
+from grader.comparison.rounding import to_half
 from grader.sandbox import proxy
 from grader.sandbox.cost import cpu_seconds, peak_bytes
 from grader.sandbox.proxy import Function, Handle, Module, Raised
@@ -105,7 +105,11 @@ def gradients(
     found: dict[str, Any] = {}
     if differentiable:
         if isinstance(upstream, np.random.Generator):
-            upstream = sys.modules["torch"].from_numpy(np.asarray(upstream.standard_normal(tuple(result.shape)))).to(result.dtype)
+            upstream = (
+                sys.modules["torch"]
+                .from_numpy(np.asarray(upstream.standard_normal(tuple(result.shape))))
+                .to(result.dtype)
+            )
         found = conversation.ask("backward", upstream)[0]
     grads: dict[str, Any] = {}
     for name in wrt:
@@ -125,7 +129,12 @@ def assert_inputs_unchanged(function: Function, *args: Any, **kwargs: Any) -> An
     return result
 
 
-def assert_raises(error: type[BaseException] | tuple[type[BaseException], ...], function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+def assert_raises(
+    error: type[BaseException] | tuple[type[BaseException], ...],
+    function: Callable[..., Any],
+    *args: Any,
+    **kwargs: Any,
+) -> None:
     """Require that the call raises one of these built-in exceptions, or a subclass."""
     wanted = {kind.__name__ for kind in (error if isinstance(error, tuple) else (error,))}
     try:
@@ -134,7 +143,9 @@ def assert_raises(error: type[BaseException] | tuple[type[BaseException], ...], 
         if raised.report.kind == "not_attempted" or not wanted & set(raised.report.bases):
             raise
         return
-    failure = CheckFailed(f"no {' or '.join(sorted(wanted))} was raised", expected=" or ".join(sorted(wanted)), got=full(result))
+    failure = CheckFailed(
+        f"no {' or '.join(sorted(wanted))} was raised", expected=" or ".join(sorted(wanted)), got=full(result)
+    )
     raise _about(failure, result)
 
 
@@ -142,7 +153,9 @@ def assert_close(got: Any, want: Any, *, rtol: float, atol: float, exact_type: b
     """Require equal type, shape, dtype and finite elements, and values within atol + rtol·|want|."""
     how = comparing.get()
     with _subject(got):
-        compare.assert_close(got, want, rtol=rtol * how.slack, atol=atol * how.slack, exact_type=exact_type, label=label)
+        compare.assert_close(
+            got, want, rtol=rtol * how.slack, atol=atol * how.slack, exact_type=exact_type, label=label
+        )
     if how.loose is not None and (rtol or atol):
         rounded = to_half(want)
         if not compare.close(rounded, want, rtol=0, atol=0) and compare.close(rounded, want, rtol=rtol, atol=atol):

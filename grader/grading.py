@@ -123,7 +123,9 @@ class Grader:
             self.templates[key] = self._forked(kata) if self.fork else self._alone(kata)
         return self.templates[key]
 
-    def grade(self, kata: Kata, attempt: Attempt, options: Options | None = None, watch: Watcher | None = None) -> Graded:
+    def grade(
+        self, kata: Kata, attempt: Attempt, options: Options | None = None, watch: Watcher | None = None
+    ) -> Graded:
         return self.template(kata).grade(attempt, options or Options(), watch)
 
     def close(self) -> None:

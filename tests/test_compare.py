@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from grader.judge.compare import CheckFailed, assert_close, assert_equal, assert_true, close, fail
-from grader.sandbox.servant import Report
-from grader.sandbox.wire import NamedDict, NamedFloat, NamedList, NamedTuple, Record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
+
+from grader.comparison.compare import CheckFailed, assert_close, assert_equal, assert_true, close, fail
+from grader.sandbox.servant import Report
+from grader.sandbox.wire import NamedDict, NamedFloat, NamedList, NamedTuple, Record
 
 NAN, INF = float("nan"), float("inf")
 LOOSE = {"rtol": 1e-5, "atol": 1e-6}
@@ -130,10 +131,11 @@ DIFFERENT = [
     pytest.param(torch.zeros(2, 3), torch.zeros(2, 4), "shape (2, 3), wanted (2, 4)", id="another shape"),
     pytest.param(MATRIX.double(), MATRIX, "dtype float64, wanted float32", id="dtype before values"),
     pytest.param(tensor(1, 0, dtype=torch.int64), tensor(1, 0, dtype=torch.bool), "dtype int64", id="ints for a mask"),
+    pytest.param(torch.zeros(2, device="meta"), torch.zeros(2), "on device meta, wanted on cpu", id="device"),
     pytest.param(NAN, 0.28, "nan, wanted a finite number", id="nan for a number"),
     pytest.param(0.28, NAN, "0.28, wanted nan", id="a number for nan"),
     pytest.param(-INF, INF, "-inf, wanted inf", id="the other infinity"),
-    pytest.param(INF, 10**400, "inf, wanted a finite number", id="inf for a huge int"),
+    pytest.param(10**400, INF, "int of 1329 bits, wanted inf", id="a huge int for inf"),
     pytest.param(complex(1, NAN), complex(NAN, 1), "1+nanj, wanted nan+1j", id="nan in the other part"),
     pytest.param(
         tensor(NAN, 1), tensor(1, 1), "1 of 2 elements NaN; at [0]: got nan, wanted 1.0", id="nan in a tensor"
@@ -333,7 +335,7 @@ def test_fail_shows_texts_as_they_are_and_values_described() -> None:
 
 
 def test_what_no_check_can_mean_is_the_authors_error() -> None:
-    with pytest.raises(TypeError, match="a GPT .object. cannot be compared"):
+    with pytest.raises(TypeError, match=r"a GPT \(object\) cannot be compared"):
         assert_equal(1, Stranger())
     with pytest.raises(ValueError, match="rtol is -1"):
         assert_close(1.0, 1.0, rtol=-1, atol=0)
@@ -350,7 +352,7 @@ def test_close_never_raises() -> None:
 
 def test_comparing_does_not_import_torch() -> None:
     code = (
-        "import sys, numpy as np, grader.judge.distribution; from grader.judge.compare import assert_equal;"
+        "import sys, numpy as np, grader.comparison.distribution; from grader.comparison.compare import assert_equal;"
         "assert_equal([np.ones(2), 1.0], [np.ones(2), 1.0]); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -67,4 +67,3 @@ class Desk(Host):
         if self.bench is None:
             self.bench = Bench(self.workshop, self.program, self.seed)
         return self.bench
-

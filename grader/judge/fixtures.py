@@ -94,7 +94,9 @@ class JudgePlugin:
         """Run the item with its fixtures; what it raised, or None only when all three phases were reported and passed."""
         self.raised = None
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
-        if self.raised is None and [(r.when, r.outcome) for r in reports] != [(when, "passed") for when in ("setup", "call", "teardown")]:
+        if self.raised is None and [(r.when, r.outcome) for r in reports] != [
+            (when, "passed") for when in ("setup", "call", "teardown")
+        ]:
             return RuntimeError("the check did not run to its end")
         return self.raised
 

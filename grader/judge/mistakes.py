@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from grader.judge.compare import close
+from grader.comparison.compare import close
 from grader.judge.run import Run
 from grader.judge.seeds import derive
 from grader.sandbox import wire
@@ -29,10 +29,19 @@ def recognise(run: Run, results: list[CheckResult]) -> list[CheckResult]:
 
 def _with_mistake(run: Run, result: CheckResult, deadline: float) -> CheckResult:
     conversation = run.evidence.get(result.id)
-    if result.state not in (State.FAILED, State.ERROR) or result.seconds > SLOW_CHECK_SECONDS or conversation is None or not conversation.complete:
+    if (
+        result.state not in (State.FAILED, State.ERROR)
+        or result.seconds > SLOW_CHECK_SECONDS
+        or conversation is None
+        or not conversation.complete
+    ):
         return result
     seed = derive(run.job.seed, result.id, "worker")
-    alike = [mistake for mistake in _candidates(run, result, deadline) if _answers_alike(run.programs.mistaken(mistake), conversation, seed)]
+    alike = [
+        mistake
+        for mistake in _candidates(run, result, deadline)
+        if _answers_alike(run.programs.mistaken(mistake), conversation, seed)
+    ]
     if len(alike) != 1 or _answers_alike(run.programs.reference, conversation, seed):
         return result
     return msgspec.structs.replace(result, mistake=MistakeMatch(alike[0].id, alike[0].advice))
@@ -67,4 +76,3 @@ def _same_reply(carrier: LocalCarrier, exchange: Exchange, conversation: Convers
 
 def _stand_for(tag: str, number: int, _name: str) -> Any:
     return f"{tag}{number}"
-

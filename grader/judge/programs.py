@@ -35,7 +35,13 @@ class Programs:
         """What a learner wrote, or, with patches, a reference with its mistakes in the learner's place."""
         forbidden = tuple((item.name, item.why) for item in self.kata.forbidden)
         return Program(
-            self.kata.module_name, self.kata.attempt_name, source, self.reference.given, self.reference.probes, patches, forbidden
+            self.kata.module_name,
+            self.kata.attempt_name,
+            source,
+            self.reference.given,
+            self.reference.probes,
+            patches,
+            forbidden,
         )
 
     def mistaken(self, mistake: Mistake) -> Program:
@@ -75,7 +81,9 @@ def _mistake(path: Path, node: ast.FunctionDef | ast.ClassDef, decorator: ast.Ca
         keywords = {keyword.arg: ast.literal_eval(keyword.value) for keyword in decorator.keywords}
         replaces, caught_by, advice = keywords["replaces"], keywords["caught_by"], keywords["advice"]
     except (IndexError, KeyError, ValueError) as error:
-        raise BadKata(f"{path}, line {node.lineno}: @mistake needs a name, replaces, caught_by and advice, all literals; see docs/authoring.md") from error
+        raise BadKata(
+            f"{path}, line {node.lineno}: @mistake needs a name, replaces, caught_by and advice, all literals; see docs/authoring.md"
+        ) from error
     node.decorator_list.remove(decorator)
     source = f"{preamble}\n{ast.unparse(node)}\n"
     names = (replaces,) if isinstance(replaces, str) else tuple(replaces)
@@ -85,7 +93,11 @@ def _mistake(path: Path, node: ast.FunctionDef | ast.ClassDef, decorator: ast.Ca
 def _decorator(node: ast.stmt) -> ast.Call | None:
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         for decorator in node.decorator_list:
-            if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name) and decorator.func.id == "mistake":
+            if (
+                isinstance(decorator, ast.Call)
+                and isinstance(decorator.func, ast.Name)
+                and decorator.func.id == "mistake"
+            ):
                 return decorator
     return None
 

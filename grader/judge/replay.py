@@ -6,15 +6,22 @@ from typing import Any
 
 import numpy as np
 
+from grader.comparison.text import printable
 from grader.judge.protocol import Replay
 from grader.judge.run import Run
 from grader.judge.seeds import derive
-from grader.judge.text import printable
 from grader.sandbox import wire
 from grader.sandbox.proxy import Conversation, Exchange, opened
 from grader.verdict import CheckResult, State
 
-PASSING = (State.PASSED, State.WAITING, State.NOT_SELECTED, State.NOT_ATTEMPTED, State.NOT_MEASURABLE, State.HARNESS_FAULT)
+PASSING = (
+    State.PASSED,
+    State.WAITING,
+    State.NOT_SELECTED,
+    State.NOT_ATTEMPTED,
+    State.NOT_MEASURABLE,
+    State.HARNESS_FAULT,
+)
 ANSWERS = '''
 class Answers:
     """Gives the answers that the check gave, in order."""
@@ -47,7 +54,12 @@ class _Name:
 
 class _Script:
     def __init__(self, run: Run, result: CheckResult, conversation: Conversation, seed: int) -> None:
-        self.module, self.result, self.conversation, self.seed = run.programs.kata.module_name, result, conversation, seed
+        self.module, self.result, self.conversation, self.seed = (
+            run.programs.kata.module_name,
+            result,
+            conversation,
+            seed,
+        )
         self.torch = wire.torch_module()
         self.arrays: dict[str, Any] = {}
         self.known: dict[int, str] = {}
@@ -58,24 +70,53 @@ class _Script:
     def replay(self) -> Replay:
         for index, exchange in enumerate(self.conversation.exchanges):
             if index == len(self.conversation.exchanges) - 1:
-                self.lines.append("breakpoint()  # step into the last call with `s`, look around with `p`, go on with `c`")
+                self.lines.append(
+                    "breakpoint()  # step into the last call with `s`, look around with `p`, go on with `c`"
+                )
             self.exchange(index, exchange)
         suffix = ".pt" if self.torch else ".npz"
-        return Replay(self.result.id, "\n".join([*self.head(suffix), *self.lines, *self.tail()]) + "\n", self.data(), suffix)
+        return Replay(
+            self.result.id, "\n".join([*self.head(suffix), *self.lines, *self.tail()]) + "\n", self.data(), suffix
+        )
 
     def head(self, suffix: str) -> list[str]:
         load = f'{"torch" if self.torch else "np"}.load(Path(__file__).with_suffix("{suffix}"))'
-        imports = ["import random", "from pathlib import Path", "", "import numpy as np", *(["import torch"] if self.torch else []), "", f"import {self.module}"]
-        seeds = [f"random.seed({self.seed})", f"np.random.seed({self.seed % 2**32})", *([f"torch.manual_seed({self.seed})"] if self.torch else [])]
-        title = f'"""{printable(self.result.title)}: the calls of this check, as your file got them."""'.replace("\\", "\\\\")
-        return [title, "", *imports, *(ANSWERS.splitlines() if self.uses_answers else []), "", f"data = {load}", *seeds, ""]
+        imports = [
+            "import random",
+            "from pathlib import Path",
+            "",
+            "import numpy as np",
+            *(["import torch"] if self.torch else []),
+            "",
+            f"import {self.module}",
+        ]
+        seeds = [
+            f"random.seed({self.seed})",
+            f"np.random.seed({self.seed % 2**32})",
+            *([f"torch.manual_seed({self.seed})"] if self.torch else []),
+        ]
+        title = f'"""{printable(self.result.title)}: the calls of this check, as your file got them."""'.replace(
+            "\\", "\\\\"
+        )
+        return [
+            title,
+            "",
+            *imports,
+            *(ANSWERS.splitlines() if self.uses_answers else []),
+            "",
+            f"data = {load}",
+            *seeds,
+            "",
+        ]
 
     def tail(self) -> list[str]:
         told = [("expected", self.result.expected), ("got", self.result.got), ("what happened", self.result.message)]
         return ["", *(f"# {name}: {' '.join(printable(text).split())}" for name, text in told if text)]
 
     def exchange(self, index: int, exchange: Exchange) -> None:
-        op, *rest = wire.decode(*opened(exchange.request), lambda tag, number, _name: self.argument(tag, number, exchange))
+        op, *rest = wire.decode(
+            *opened(exchange.request), lambda tag, number, _name: self.argument(tag, number, exchange)
+        )
         statement = getattr(self, f"write_{op}", self.write_unknown)(index, *rest)
         self.lines.append(statement)
         if exchange.reply is not None:
@@ -88,7 +129,9 @@ class _Script:
         self.uses_answers = True
         return _Name(f"Answers({self.source(list(exchange.answered))})")
 
-    def write_call(self, index: int, target: Any, args: list[Any], kwargs: dict[str, Any], _keep: bool, _echo: bool) -> str:
+    def write_call(
+        self, index: int, target: Any, args: list[Any], kwargs: dict[str, Any], _keep: bool, _echo: bool
+    ) -> str:
         return f"r{index} = {self.call(target, args, kwargs)}\nprint(r{index})"
 
     def write_forward(self, index: int, target: Any, kwargs: dict[str, Any], wrt: list[str], output: int) -> str:
@@ -113,8 +156,14 @@ class _Script:
         return "# here the check looked inside with code of its own"
 
     def call(self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-        function = {"f": lambda: f"{self.module}.{target[1]}", "h": lambda: target[1].name, "m": lambda: f"{target[1].name}.{target[2]}"}[target[0]]()
-        shown = [self.source(value) for value in args] + [f"{key}={self.source(value)}" for key, value in kwargs.items()]
+        function = {
+            "f": lambda: f"{self.module}.{target[1]}",
+            "h": lambda: target[1].name,
+            "m": lambda: f"{target[1].name}.{target[2]}",
+        }[target[0]]()
+        shown = [self.source(value) for value in args] + [
+            f"{key}={self.source(value)}" for key, value in kwargs.items()
+        ]
         return f"{function}({', '.join(shown)})"
 
     def name_handles(self, path: str, value: Any) -> None:
@@ -137,7 +186,7 @@ class _Script:
             return self.container(value)
         if type(value) is dict:
             return "{" + ", ".join(f"{self.source(key)}: {self.source(item)}" for key, item in value.items()) + "}"
-        if isinstance(value, float) and value != value or value in (float("inf"), float("-inf")):
+        if (isinstance(value, float) and value != value) or value in (float("inf"), float("-inf")):
             return f'float("{value}")'
         return repr(value)
 

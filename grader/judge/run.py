@@ -90,7 +90,9 @@ class Run:
     def selected(self, check: Check) -> bool:
         if self.job.exactly is not None:
             return check.id in self.job.exactly
-        return self.job.only is None or any(self.job.only.casefold() in text.casefold() for text in (check.id, check.title, check.mark.part))
+        return self.job.only is None or any(
+            self.job.only.casefold() in text.casefold() for text in (check.id, check.title, check.mark.part)
+        )
 
     def do(self, check: Check, body: Body) -> None:
         """Run one check, unless it is not asked for or waits for another, and report it."""
@@ -130,7 +132,9 @@ class Run:
 
     def _once(self, check: Check, body: Body, *names: str) -> CheckResult:
         start = time.perf_counter()
-        how = Comparing(CUDA_SLACK if self.job.device.startswith("cuda") else 1.0, [] if self.job.probe_rounding else None)
+        how = Comparing(
+            CUDA_SLACK if self.job.device.startswith("cuda") else 1.0, [] if self.job.probe_rounding else None
+        )
         comparing.set(how)
         self.staff = staff = self._staff(check, names)
         try:
@@ -153,7 +157,7 @@ class Run:
         return Staff(rng.Rng(seed), bench, Desk(self.workshop, self.programs.reference, worker_seed))
 
     def _outcome(self, staff: Staff, body: Body) -> Seen:
-        self.workshop.source.expect()
+        self.workshop.expect()
         error = body()
         lost = staff.bench.lost if staff.bench else None
         # A check that swallowed the loss of its worker has not passed.
@@ -180,7 +184,10 @@ class Run:
         if broken is None:
             return seen.unusable(error, conversation)
         where = _last_line(broken)
-        return Seen(State.HARNESS_FAULT, f"the check is broken: {type(broken).__name__}: {broken}{where}; please report it with the seed")
+        return Seen(
+            State.HARNESS_FAULT,
+            f"the check is broken: {type(broken).__name__}: {broken}{where}; please report it with the seed",
+        )
 
     def _result(self, check: Check, outcome: Seen, seconds: float = 0.0, output: str = "") -> CheckResult:
         return CheckResult(
@@ -200,7 +207,10 @@ class Run:
     def verdict(self, results: Iterable[CheckResult]) -> Verdict:
         """What stands at the end. Every planned check must have been answered; only `passed` counts."""
         by_id = {result.id: result for result in results}
-        answered = [by_id.get(check.id) or self._result(check, Seen(State.HARNESS_FAULT, "never answered")) for check in self.checks]
+        answered = [
+            by_id.get(check.id) or self._result(check, Seen(State.HARNESS_FAULT, "never answered"))
+            for check in self.checks
+        ]
         parts = [
             PartScore(
                 part.id,
@@ -221,7 +231,12 @@ class Run:
             passed=all(result.state is State.PASSED for result in answered) and bool(answered),
             parts=parts,
             checks=answered,
-            seconds=Seconds(*(math.ceil(x * 1e6) / 1e6 for x in (time.perf_counter() - self.started, self.attempt_seconds, self.reference_seconds))),
+            seconds=Seconds(
+                *(
+                    math.ceil(x * 1e6) / 1e6
+                    for x in (time.perf_counter() - self.started, self.attempt_seconds, self.reference_seconds)
+                )
+            ),
         )
 
     @property
@@ -238,6 +253,10 @@ def planned(name: str, function: Any) -> Check | None:
 
 def _last_line(error: BaseException) -> str:
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None and trace.tb_next.tb_frame.f_code.co_filename.endswith("checks.py"):
+    while (
+        trace is not None
+        and trace.tb_next is not None
+        and trace.tb_next.tb_frame.f_code.co_filename.endswith("checks.py")
+    ):
         trace = trace.tb_next
     return f" (checks.py, line {trace.tb_lineno})" if trace is not None else ""

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from grader.judge import describe
-from grader.judge.compare import CheckFailed
-from grader.judge.text import printable
+from grader.comparison import describe
+from grader.comparison.compare import CheckFailed
+from grader.comparison.text import printable
 from grader.judge.workshop import LoadFailed
 from grader.sandbox import wire
 from grader.sandbox.channel import BrokenReply, Crashed, TimedOut, WorkerLost
@@ -51,7 +51,11 @@ def seen(error: BaseException, conversation: Conversation | None) -> Seen | None
 
 def unusable(error: BaseException, conversation: Conversation | None) -> Seen:
     """The check tripped over what the attempt returned, though not over what the reference returns."""
-    return Seen(State.FAILED, f"what came back could not be used: {type(error).__name__}: {error}"[:500], call=_last_call(conversation))
+    return Seen(
+        State.FAILED,
+        f"what came back could not be used: {type(error).__name__}: {error}"[:500],
+        call=_last_call(conversation),
+    )
 
 
 def call_of(exchange: Exchange | None, conversation: Conversation | None) -> str:
@@ -59,7 +63,11 @@ def call_of(exchange: Exchange | None, conversation: Conversation | None) -> str
     if exchange is None or conversation is None:
         return ""
     pieces = exchange.request
-    op, *rest = wire.decode(bytes(pieces[1]), [bytearray(piece) for piece in pieces[2:]], lambda tag, number, name: StandIn(tag, number, name, conversation))
+    op, *rest = wire.decode(
+        bytes(pieces[1]),
+        [bytearray(piece) for piece in pieces[2:]],
+        lambda tag, number, name: StandIn(tag, number, name, conversation),
+    )
     if op == "call":
         return describe.call(_name(rest[0]), rest[1], rest[2])
     if op == "forward":
@@ -110,7 +118,10 @@ def _lost(error: WorkerLost, call: str) -> Seen:
 def _reported(report: Report, call: str) -> Seen:
     state = KINDS.get(report.kind, State.ERROR)
     lines = [printable(_sentence(report))]
-    lines += [printable(f"line {number}{f', in {function}' if function else ''}: {text.strip()}") for number, function, text in report.frames]
+    lines += [
+        printable(f"line {number}{f', in {function}' if function else ''}: {text.strip()}")
+        for number, function, text in report.frames
+    ]
     return Seen(state, "\n".join(lines), call)
 
 

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import tempfile
 from typing import Protocol
 
 from grader.sandbox.channel import Channel, Started
@@ -12,6 +11,8 @@ from grader.sandbox.launcher import Client, ProcessFate, launch
 class Source(Protocol):
     """Makes workers that are not set up yet."""
 
+    ahead: bool
+    """Whether it is cheap to make a worker that may not be needed."""
     level: str | None
     """The isolation level that this source alone imposes, if any."""
 
@@ -21,36 +22,26 @@ class Source(Protocol):
     def give_back(self, channels: list[Channel]) -> None:
         """They have served their check."""
 
-    def expect(self) -> None:
-        """One more single worker will be wanted soon."""
-
     def renew(self) -> None:
         """The next worker must be one that has served nothing."""
 
 
 class ForkedWorkers:
-    """A fresh fork for every check; the next one is forked while the current check runs."""
+    """A fresh fork for every check."""
 
+    ahead = True
     level = None
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.ready: list[Channel] | None = None
 
     def take(self, count: int, *, loopback: bool) -> list[Channel]:
-        if count == 1 and not loopback and self.ready is not None:
-            ready, self.ready = self.ready, None
-            return ready
         started, fate = self.client.workers(count, loopback=loopback)
         return [Channel(one, fate, index) for index, one in enumerate(started)]
 
     def give_back(self, channels: list[Channel]) -> None:
         for channel in channels:
             channel.close()
-
-    def expect(self) -> None:
-        if self.ready is None:
-            self.ready = self.take(1, loopback=False)
 
     def renew(self) -> None:
         """Each one is fresh."""
@@ -59,6 +50,7 @@ class ForkedWorkers:
 class InterpreterWorkers:
     """One interpreter serves a run, the attempt compiled anew for each check; a new one after a crash or a hang."""
 
+    ahead = False
     level = "process"
 
     def __init__(self, preload: str) -> None:
@@ -79,9 +71,6 @@ class InterpreterWorkers:
             else:
                 channel.close()
 
-    def expect(self) -> None:
-        """An interpreter costs seconds: none is made ahead."""
-
     def renew(self) -> None:
         if self.idle is not None:
             self.idle.close()
@@ -91,10 +80,7 @@ class InterpreterWorkers:
         ours, theirs = socket.socketpair()
         output, end = os.pipe()
         with theirs, os.fdopen(end, "wb") as errors:
-            process = launch(["grader.sandbox.interpreter", str(theirs.fileno()), self.preload], [theirs.fileno()], errors)
-        return Channel(Started(ours.detach(), output, process.pid), ProcessFate(process))
-
-
-def temporary_scratch() -> str:
-    """A base for scratch folders where nothing can be mounted."""
-    return tempfile.mkdtemp(prefix="kata-")
+            process = launch(
+                ["grader.sandbox.interpreter", str(theirs.fileno()), self.preload], [theirs.fileno()], errors
+            )
+        return Channel(Started(ours.detach(), output), ProcessFate(process))

@@ -66,13 +66,25 @@ class Template(JudgePlugin):
 
     def grade(self, session: pytest.Session, job: Job, emit: Emit) -> None:
         if self.problems or not self.checks:
-            raise BadKata(f"the checks of {self.kata.slug} could not be collected: {'; '.join(self.problems) or 'there are none'}")
-        workshop = Workshop(self.kata, self.grounds, self.source, device=job.device, cpu_seconds=job.cpu_seconds, threads=job.threads)
+            raise BadKata(
+                f"the checks of {self.kata.slug} could not be collected: {'; '.join(self.problems) or 'there are none'}"
+            )
+        workshop = Workshop(
+            self.kata, self.grounds, self.source, device=job.device, cpu_seconds=job.cpu_seconds, threads=job.threads
+        )
         require(workshop, self.programs, job)
         self.run = run = Run(job, self.programs, workshop, self.checks, emit)
-        emit(Plan([PlannedCheck(c.id, c.mark.part, c.title, c.mark.points, c.mark.needs, c.mark.trained) for c in self.checks]))
+        emit(
+            Plan(
+                [
+                    PlannedCheck(c.id, c.mark.part, c.title, c.mark.points, c.mark.needs, c.mark.trained)
+                    for c in self.checks
+                ]
+            )
+        )
         for item in session.items:
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        workshop.close()
         results = list(run.results.values())
         if job.find_mistakes:
             results = mistakes.recognise(run, results)
@@ -92,7 +104,9 @@ def require(workshop: Workshop, programs: Programs, job: Job) -> None:
         bench.close()
         missing = workshop.missing or ((workshop.source.level,) if workshop.source.level else ())
         if missing:
-            raise Unavailable(f"full isolation was required, and this is missing: {', '.join(missing)}; `kata doctor` tells more")
+            raise Unavailable(
+                f"full isolation was required, and this is missing: {', '.join(missing)}; `kata doctor` tells more"
+            )
 
 
 def forked(link: socket.socket) -> Jobs:

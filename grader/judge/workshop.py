@@ -27,6 +27,7 @@ FILE_BYTES = 256 * 2**20
 OPEN_FILES = 256
 MIB = 2**20
 MAX_RANKS = 8
+CUDA_DEVICES = tuple(f"/dev/nvidia{name}" for name in ("ctl", "-uvm", "-uvm-tools", *map(str, range(8))))
 
 
 class LoadFailed(Exception):
@@ -40,31 +41,67 @@ class LoadFailed(Exception):
 class Workshop:
     """Makes ready workers for one kata."""
 
-    def __init__(self, kata: Kata, grounds: Grounds, source: Source, *, device: str = "cpu", cpu_seconds: float | None = None, threads: int = 1) -> None:
+    def __init__(
+        self,
+        kata: Kata,
+        grounds: Grounds,
+        source: Source,
+        *,
+        device: str = "cpu",
+        cpu_seconds: float | None = None,
+        threads: int = 1,
+    ) -> None:
         self.kata, self.grounds, self.source, self.device, self.threads = kata, grounds, source, device, threads
+        self.waiting: tuple[Scratch, list[Channel]] | None = None
         self.deadline = Deadline(cpu_seconds or kata.limits.cpu_seconds)
         self.missing: tuple[str, ...] = grounds.missing
         if any(kata.bank.is_relative_to(path) for path in grounds.readable):
             # A bank inside a readable tree: a path rule cannot take a part of it away.
             self.missing += ("hidden bank",)
         absent = {item.name for item in kata.forbidden if "." not in item.name}
-        self.readable = tuple(path for path in grounds.readable if os.path.basename(path).partition("-")[0] not in absent)
+        self.readable = tuple(
+            path for path in grounds.readable if os.path.basename(path).partition("-")[0] not in absent
+        )
 
-    def take(self, count: int) -> list[Channel]:
-        """That many workers, not set up. Raises HarnessFault."""
-        return self.source.take(count, loopback=self._loopback(count))
-
-    def make_ready(self, channels: list[Channel], program: Program, seed: int, scratch: Scratch) -> None:
-        """Confine them and load the program. Raises LoadFailed or WorkerLost for what the program does, HarnessFault for a fault of ours."""
+    def take(self, count: int, scratch: Scratch) -> list[Channel]:
+        """Workers that are being confined. Raises HarnessFault."""
+        loopback = count > 1 or self.kata.limits.network == "loopback"
+        channels = self.source.take(count, loopback=loopback)
         for channel in channels:
-            self._set_up(channel, seed, scratch, self._loopback(len(channels)))
+            channel.post(wire.encode(("setup", self._setup(scratch, loopback)), _nothing_foreign))
+        return channels
+
+    def load(self, channels: list[Channel], program: Program, seed: int) -> None:
+        """Load the program, once they are confined. Raises LoadFailed or WorkerLost for what the program does, HarnessFault for a fault of ours."""
         for channel in channels:
-            self._load(channel, program)
+            self._confined(channel)
+        data = (seed, msgspec.to_builtins(program, builtin_types=(bytes,)))
+        for channel in channels:
+            reply = _reply(channel, wire.encode(("load", data), _nothing_foreign), self.deadline)
+            if reply[0] == "raise":
+                raise LoadFailed(msgspec.convert(reply[1], Report))
 
-    def _loopback(self, count: int) -> bool:
-        return count > 1 or self.kata.limits.network == "loopback"
+    def expect(self) -> None:
+        """Make ready, while a check runs, what the next one will begin with."""
+        if self.source.ahead and self.waiting is None:
+            scratch = self.scratch()
+            self.waiting = (scratch, self.take(1, scratch))
 
-    def _set_up(self, channel: Channel, seed: int, scratch: Scratch, loopback: bool) -> None:
+    def begin(self) -> tuple[Scratch, list[Channel]]:
+        """A scratch folder and, where one was made ready, the worker that it is for."""
+        ready, self.waiting = self.waiting, None
+        return ready or (self.scratch(), [])
+
+    def scratch(self) -> Scratch:
+        return Scratch(self.grounds.scratch, "scratch size" not in self.grounds.missing)
+
+    def close(self) -> None:
+        if self.waiting is not None:
+            scratch, channels = self.waiting
+            self.source.give_back(channels)
+            scratch.remove()
+
+    def _setup(self, scratch: Scratch, loopback: bool) -> Any:
         policy = {
             "scratch": scratch.path,
             "readable": self.readable,
@@ -74,19 +111,22 @@ class Workshop:
             "open_files": OPEN_FILES,
             "processes": self.kata.limits.processes,
             "network": "loopback" if loopback else "none",
+            "devices": CUDA_DEVICES if self.device.startswith("cuda") else (),
         }
         environment = {"HOME": scratch.path, "TMPDIR": scratch.path, "GLOO_SOCKET_IFNAME": "lo"}
-        setup = Setup(policy, seed, "" if self.device == "cpu" else self.device, environment, self.threads)
-        try:
-            _, missing = exchange(channel, ("setup", msgspec.to_builtins(setup)), SETUP)
-        except WorkerLost as error:
-            raise HarnessFault(f"a worker could not be confined: {error}{_printed(channel)}; `kata doctor` tells what works here") from error
-        self.missing = tuple(dict.fromkeys((*self.missing, *missing)))
+        return msgspec.to_builtins(
+            Setup(policy, "" if self.device == "cpu" else self.device, environment, self.threads)
+        )
 
-    def _load(self, channel: Channel, program: Program) -> None:
-        reply = exchange(channel, ("load", msgspec.to_builtins(program, builtin_types=(bytes,))), self.deadline)
-        if reply[0] == "raise":
-            raise LoadFailed(msgspec.convert(reply[1], Report))
+    def _confined(self, channel: Channel) -> None:
+        try:
+            _, missing = _reply(channel, [], SETUP)
+        except WorkerLost as error:
+            raise HarnessFault(
+                f"a worker could not be confined: {error}{_printed(channel)}; `kata doctor` tells what works here"
+            ) from error
+        self.missing = tuple(dict.fromkeys((*self.missing, *missing)))
+        channel.cpu_seconds = 0.0
 
 
 class WorkerCarrier:
@@ -104,8 +144,8 @@ class Bench(Host):
 
     def __init__(self, workshop: Workshop, program: Program, seed: int) -> None:
         self.workshop, self.program, self.seed = workshop, program, seed
-        self.scratch = Scratch(workshop.grounds.scratch, "scratch size" not in workshop.grounds.missing)
-        self.channels: list[Channel] = []
+        self.scratch, self.channels = workshop.begin()
+        self.fresh = list(self.channels)
         self.conversations: list[Conversation] = []
 
     def module(self) -> Module:
@@ -160,16 +200,20 @@ class Bench(Host):
         self.scratch.remove()
 
     def _open(self, count: int) -> list[Channel]:
-        channels = self.workshop.take(count)
-        self.channels += channels
-        self.workshop.make_ready(channels, self.program, self.seed, self.scratch)
+        channels, self.fresh = (self.fresh, []) if len(self.fresh) == count else ([], self.fresh)
+        if not channels:
+            channels = self.workshop.take(count, self.scratch)
+            self.channels += channels
+        self.workshop.load(channels, self.program, self.seed)
         return channels
 
     def _give_back(self) -> None:
         self.workshop.source.give_back([channel for channel in self.channels if channel.sock.fileno() >= 0])
 
 
-def all_at_once(conversations: list[Conversation], end_all: Callable[[], None]) -> Callable[[list[tuple[Any, ...]]], list[Any]]:
+def all_at_once(
+    conversations: list[Conversation], end_all: Callable[[], None]
+) -> Callable[[list[tuple[Any, ...]]], list[Any]]:
     """Asks every rank its own request at the same time. The first that fails ends the others and is the one named."""
 
     def ask_all(requests: list[tuple[Any, ...]]) -> list[Any]:
@@ -197,10 +241,9 @@ def all_at_once(conversations: list[Conversation], end_all: Callable[[], None]) 
     return ask_all
 
 
-def exchange(channel: Channel, request: tuple[Any, ...], deadline: Deadline) -> Any:
-    """One request without handles or callbacks."""
-    reply = channel.request(wire.encode(request, _nothing_foreign), deadline, lambda _head, _buffers: None)
-    return wire.decode(*reply, _nothing_to_resolve)
+def _reply(channel: Channel, pieces: list[frames.Buffer], deadline: Deadline) -> Any:
+    """The reply to one request without handles or callbacks."""
+    return wire.decode(*channel.request(pieces, deadline, lambda _head, _buffers: None), _nothing_to_resolve)
 
 
 def _printed(channel: Channel) -> str:

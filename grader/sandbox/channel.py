@@ -1,5 +1,6 @@
 """The judge's end of one worker: requests under a deadline, output captured, and every way it can end told apart."""
 
+import contextlib
 import os
 import select
 import signal
@@ -24,11 +25,13 @@ class Started:
     socket_fd: int
     output_fd: int
     """What it prints arrives here."""
-    pid: int
 
 
 class Fate(Protocol):
     """How a group of workers ended, and the way to end it."""
+
+    def pid(self, index: int) -> int:
+        """Its process, once it is started. Raises HarnessFault."""
 
     def wait(self, index: int, timeout: float) -> int | None:
         """Its exit code, or minus the signal; None when it has not ended within `timeout` seconds."""
@@ -89,7 +92,7 @@ class Channel:
     """One worker. After a `WorkerLost` it is of no more use."""
 
     def __init__(self, started: Started, fate: Fate, index: int = 0) -> None:
-        self.sock, self.pipe, self.pid = socket.socket(fileno=started.socket_fd), started.output_fd, started.pid
+        self.sock, self.pipe = socket.socket(fileno=started.socket_fd), started.output_fd
         self.fate, self.index = fate, index
         self.output = Output()
         self.cpu_seconds = 0.0
@@ -129,6 +132,16 @@ class Channel:
         finally:
             self.cpu_seconds += clock.spent()
             self.drain()
+
+    @property
+    def pid(self) -> int:
+        return self.fate.pid(self.index)
+
+    def post(self, pieces: list[frames.Buffer]) -> None:
+        """Send a small request now; `request([], …)` waits for its reply later."""
+        for piece in pieces:
+            with contextlib.suppress(OSError):
+                self.sock.send(piece)
 
     def close(self) -> None:
         self.fate.kill()
@@ -239,5 +252,9 @@ def _how_it_ended(code: int | None) -> str:
     if code >= 0:
         return f"the process ended itself with exit code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    hint = {"SIGKILL": " (often: out of memory)", "SIGSEGV": " (a segmentation fault)", "SIGXFSZ": " (a file grew past its limit)"}
+    hint = {
+        "SIGKILL": " (often: out of memory)",
+        "SIGSEGV": " (a segmentation fault)",
+        "SIGXFSZ": " (a file grew past its limit)",
+    }
     return f"the process was ended by {name}{hint.get(name, '')}"

@@ -36,13 +36,16 @@ class Policy:
     processes: bool = False
     """May it start processes and run programs? Threads it may always start."""
     network: str = "none"
-    """Or "loopback": stream sockets of the internet families, in a network namespace that holds only `lo`."""
+    """Or "loopback": sockets of the internet families, for a network namespace that holds only `lo`."""
     devices: tuple[str, ...] = ()
     """Device files, or folders, that may be written and controlled besides: what CUDA needs."""
 
 
 _LOOPBACK = "loopback"
-_RESOLVER_FILES = ("/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf")
+_LOOPBACK_FILES = (
+    *("/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf"),
+    "/sys/bus/pci/devices",  # where gloo looks before it opens a connection
+)
 _ADDRESS_SPACE_MARGIN = 1 << 30
 _TASKS = 1024
 """Threads and processes of all workers together, in a user namespace of our own; root is exempt."""
@@ -147,7 +150,7 @@ def _rules(policy: Policy) -> Iterator[tuple[str, int]]:
     for path in policy.readable:
         yield path, landlock.LIST if path.endswith("/") else landlock.READ | run
     if policy.network == _LOOPBACK:
-        for path in _RESOLVER_FILES:
+        for path in _LOOPBACK_FILES:
             yield path, landlock.READ
     for path in policy.devices:
         yield path, landlock.DEVICE

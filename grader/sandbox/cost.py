@@ -40,7 +40,9 @@ def _confined(function: Function) -> tuple[Function, int]:
     conversation = function._conversation
     if _channel(conversation) is None:
         if function._target[0] != "f":
-            raise ValueError("an object of the judge's own process cannot be measured: make it with `reference.confined()`")
+            raise ValueError(
+                "an object of the judge's own process cannot be measured: make it with `reference.confined()`"
+            )
         conversation = conversation.host.confined()._conversation
         function = Function(conversation, function._target, function._keep)
     return function, int(_channel(conversation).pid)

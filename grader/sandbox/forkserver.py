@@ -40,7 +40,6 @@ PRELOADS = {
 }
 
 
-
 @dataclass(frozen=True, slots=True)
 class Grounds:
     """What this machine gives every worker: found once, before anything of a kata is known."""

@@ -12,8 +12,26 @@ from grader.errors import HarnessFault
 from grader.sandbox.channel import Started
 from grader.sandbox.forkserver import ENDED, LOOPBACK, OP_JUDGE, OP_WORKERS, REFUSED, REQUEST, STARTED, STATUS
 
-KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SSL_CERT_FILE")
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")}
+KEPT_VARIABLES = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "SSL_CERT_FILE",
+)
+ONE_THREAD = {
+    name: "1"
+    for name in (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+    )
+}
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -22,19 +40,17 @@ class GroupFate:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.started: dict[int, int] = {}
         self.ended: dict[int, int] = {}
-        """By index: exit code, or minus the signal."""
 
-    def pids(self, count: int) -> list[int]:
-        """The process ids of all workers, once they are started."""
-        found: dict[int, int] = {}
-        while len(found) < count:
-            kind, index, value = self._next(timeout=30)
-            if kind == STARTED:
-                found[index] = value
-            elif kind == REFUSED:
-                raise HarnessFault(f"a worker could not be forked: {os.strerror(value)}; free some memory or processes and check again")
-        return [found[index] for index in range(count)]
+    def pid(self, index: int) -> int:
+        while index not in self.started:
+            kind, _, value = self._next(timeout=30)
+            if kind == REFUSED:
+                raise HarnessFault(
+                    f"a worker could not be forked: {os.strerror(value)}; free some memory or processes and check again"
+                )
+        return self.started[index]
 
     def wait(self, index: int, timeout: float) -> int | None:
         with contextlib.suppress(TimeoutError, HarnessFault):
@@ -56,7 +72,9 @@ class GroupFate:
         if not data:
             raise HarnessFault("the forkserver has gone; check again")
         kind, index, value = STATUS.unpack(data)
-        if kind == ENDED:
+        if kind == STARTED:
+            self.started[index] = value
+        elif kind == ENDED:
             self.ended[index] = value
         return kind, index, value
 
@@ -66,6 +84,9 @@ class ProcessFate:
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self.process = process
+
+    def pid(self, _index: int) -> int:
+        return self.process.pid
 
     def wait(self, _index: int, timeout: float) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -94,7 +115,7 @@ class Client:
         return ours
 
     def workers(self, count: int, *, loopback: bool) -> tuple[list[Started], GroupFate]:
-        """Fork workers that share namespaces with each other and with nobody else. Raises HarnessFault."""
+        """Have workers forked that share namespaces with each other and with nobody else; does not wait for it. Raises HarnessFault."""
         pairs = [socket.socketpair() for _ in range(count)]
         pipes = [os.pipe() for _ in range(count)]
         ours, status = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -104,10 +125,7 @@ class Client:
         for pair, pipe in zip(pairs, pipes, strict=True):
             pair[1].close()
             os.close(pipe[1])
-        fate = GroupFate(ours)
-        pids = fate.pids(count)
-        started = [Started(pair[0].detach(), pipe[0], pid) for pair, pipe, pid in zip(pairs, pipes, pids, strict=True)]
-        return started, fate
+        return [Started(pair[0].detach(), pipe[0]) for pair, pipe in zip(pairs, pipes, strict=True)], GroupFate(ours)
 
     def _send(self, op: int, flags: int, count: int, descriptors: list[int]) -> None:
         try:

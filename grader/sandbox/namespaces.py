@@ -108,7 +108,8 @@ class ChildNamespaces:
     def fresh(self, *, network: bool = False) -> Iterator[None]:
         """What is forked inside shares one fresh PID namespace, and with `network` a network of nothing but `lo`.
 
-        The first child is process 1: when it ends, the others are killed. Raises OSError when the kernel refuses.
+        The first child is process 1: when it ends, the others are killed, and it is not gone before they are reaped:
+        wait for all, in any order. Raises OSError when the kernel refuses.
         """
         libc.call("unshare", _NEW_PID | (_NEW_NET if network else 0))
         try:

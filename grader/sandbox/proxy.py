@@ -86,7 +86,9 @@ class Conversation:
             if value not in self.callbacks:
                 self.callbacks.append(value)
             return ["c", self.callbacks.index(value), ""]
-        raise wire.WireError(f"a {type(value).__name__} cannot be an argument; pass plain values, tensors, arrays, handles or functions")
+        raise wire.WireError(
+            f"a {type(value).__name__} cannot be an argument; pass plain values, tensors, arrays, handles or functions"
+        )
 
     def resolve(self, tag: str, number: int, name: str) -> Any:
         if tag != "h":
@@ -236,7 +238,9 @@ class RankFailed(Exception):
 class Ranks:
     """Several processes that run the same program together."""
 
-    def __init__(self, conversations: Sequence[Conversation], ask_all: Callable[[list[tuple[Any, ...]]], list[Any]]) -> None:
+    def __init__(
+        self, conversations: Sequence[Conversation], ask_all: Callable[[list[tuple[Any, ...]]], list[Any]]
+    ) -> None:
         self._conversations, self._ask_all = conversations, ask_all
 
     def run(self, probe: str, *args: Any) -> list[Any]:

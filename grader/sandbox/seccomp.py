@@ -23,7 +23,7 @@ class Allowances:
     processes: bool
     """Starting processes and running programs, and then signals to them."""
     loopback: bool
-    """Stream sockets of the internet families."""
+    """Sockets of the internet families."""
     devices: bool
     """Any ioctl but the dangerous ones, and anonymous memory files."""
     truncate: bool
@@ -56,12 +56,20 @@ _EXTENDED_ATTRIBUTES = "setxattr lsetxattr fsetxattr setxattrat removexattr lrem
 _SIGNALS = ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
 
 _CLONE_THREAD, _CLONE_NEW_NAMESPACE = 0x10000, 0x7E020000
-_INTERNET, _UNIX, _STREAM, _SOCKET_TYPE = (2, 10), 1, 1, 0xF
+_UNIX, _INTERNET, _ROUTING = 1, (2, 10), 16
+_STREAM, _DATAGRAM, _RAW, _TYPE = 1, 2, 3, 0xF
+_TCP = (0, 6)
 _SET_DEATH_SIGNAL, _SET_DUMPABLE, _SET_SECCOMP, _FILTER_MODE = 1, 4, 22, 2
 _SET_OWNER, _SET_SIGNAL, _SET_OWNER_EX, _SET_LEASE, _NOTIFY = 8, 10, 15, 1024, 1026
 _PUSH_INPUT, _CONSOLE, _SET_FILE_OWNER, _SET_SOCKET_OWNER = 0x5412, 0x541C, 0x8901, 0x8902
 # TCGETS (isatty), TIOCGPGRP, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
 _ORDINARY_IOCTLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+# Gloo lists the interfaces, by a raw routing socket and a datagram one. Raw ones of the internet need a capability.
+_LOOPBACK = (
+    unless(0, *_INTERNET, _ROUTING),
+    unless(1, _STREAM, _DATAGRAM, _RAW, mask=_TYPE),
+    unless(2, *_TCP),
+)
 
 
 def rules(allowed: Allowances) -> Rules:
@@ -71,8 +79,7 @@ def rules(allowed: Allowances) -> Rules:
     refused |= {name: Rule(errno.ENOTSUP) for name in _EXTENDED_ATTRIBUTES.split()}
     refused |= _by_argument(allowed.devices)
     refused |= _processes() if allowed.processes else _no_processes(allowed.pid)
-    streams = (unless(0, *_INTERNET), unless(1, _STREAM, mask=_SOCKET_TYPE))
-    refused["socket"] = Rule(errno.EPERM, streams if allowed.loopback else ())
+    refused["socket"] = Rule(errno.EPERM, _LOOPBACK if allowed.loopback else ())
     if not allowed.devices:
         refused["memfd_create"] = Rule(errno.EPERM)  # its pages count towards no limit
     if not allowed.truncate:
@@ -86,7 +93,7 @@ def _by_argument(devices: bool) -> dict[str, Rule]:
     return {
         "clone3": Rule(errno.ENOSYS),  # its flags lie in memory, out of a filter's sight: the C library uses clone
         # asyncio needs a connected pair; of another type than stream, one could be pointed at a path-named socket.
-        "socketpair": Rule(errno.EPERM, (unless(0, _UNIX), unless(1, _STREAM, mask=_SOCKET_TYPE))),
+        "socketpair": Rule(errno.EPERM, (unless(0, _UNIX), unless(1, _STREAM, mask=_TYPE))),
         "prctl": Rule(errno.EPERM, (when(0, _SET_DEATH_SIGNAL, _SET_DUMPABLE, _SET_SECCOMP),)),
         # A descriptor's owner is sent signals when it becomes ready.
         "fcntl": Rule(errno.EPERM, (when(1, _SET_OWNER, _SET_SIGNAL, _SET_OWNER_EX, _SET_LEASE, _NOTIFY),)),

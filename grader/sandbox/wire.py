@@ -116,7 +116,18 @@ def decode(head: bytes | bytearray, buffers: list[bytearray], resolve: Resolve, 
         return _Decoder(buffers, resolve, device).value(msgspec.msgpack.decode(head), 0)
     except WireError:
         raise
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError, MemoryError, RuntimeError, struct.error) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        MemoryError,
+        RuntimeError,
+        struct.error,
+    ) as error:
         raise WireError(f"what arrived is not a value: {type(error).__name__}: {error}") from error
 
 
@@ -158,7 +169,9 @@ class _Encoder:
             raise WireError(f"a {kind.__name__} of {len(value)} keys; at most {MAX_KEYS} travel")
         self.ancestors.add(id(value))
         if kind is dict:
-            items = [x for pair in value.items() for x in (self.tree(pair[0], depth + 1), self.tree(pair[1], depth + 1))]
+            items = [
+                x for pair in value.items() for x in (self.tree(pair[0], depth + 1), self.tree(pair[1], depth + 1))
+            ]
         else:
             items = [self.tree(x, depth + 1) for x in value]
         self.ancestors.discard(id(value))
@@ -197,7 +210,13 @@ class _Encoder:
         if value.flags.c_contiguous or not span or not _whole_steps(value):
             return ["n", value.dtype.str, list(value.shape), None, self._buffer(value.tobytes())]
         flat = np.lib.stride_tricks.as_strided(value, (span,), (value.itemsize,))
-        return ["n", value.dtype.str, list(value.shape), [s // value.itemsize for s in value.strides], self._buffer(flat.tobytes())]
+        return [
+            "n",
+            value.dtype.str,
+            list(value.shape),
+            [s // value.itemsize for s in value.strides],
+            self._buffer(flat.tobytes()),
+        ]
 
     def _tensor(self, value: Any, kind: type) -> list[Any] | None:
         torch = torch_module()
@@ -416,11 +435,17 @@ def _whole_steps(value: Any) -> bool:
 
 
 def _check_layout(shape: Any, strides: Any, size: int, itemsize: int) -> None:
-    if type(shape) is not list or len(shape) > MAX_DIMENSIONS or any(type(n) is not int or not 0 <= n < 2**48 for n in shape):
+    if (
+        type(shape) is not list
+        or len(shape) > MAX_DIMENSIONS
+        or any(type(n) is not int or not 0 <= n < 2**48 for n in shape)
+    ):
         raise WireError("a shape that no array has")
     if strides is None:
         elements = math.prod(shape)
-    elif type(strides) is list and len(strides) == len(shape) and all(type(s) is int and 0 <= s < 2**48 for s in strides):
+    elif (
+        type(strides) is list and len(strides) == len(shape) and all(type(s) is int and 0 <= s < 2**48 for s in strides)
+    ):
         elements = _span(shape, strides)
     else:
         raise WireError("strides that no array has")
@@ -436,7 +461,7 @@ def _name(value: Any) -> str:
 
 def _numpy_dtype(name: Any) -> np.dtype[Any]:
     dtype = np.dtype(_name(name))
-    if dtype.kind not in "biufcUS" or dtype.itemsize == 0 and dtype.kind not in "US":
+    if dtype.kind not in "biufcUS" or (dtype.itemsize == 0 and dtype.kind not in "US"):
         raise WireError(f"arrays of {name} do not travel")
     return dtype
 

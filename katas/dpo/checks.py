@@ -96,10 +96,8 @@ def contests(prompt, responses, wins, pad):
 
 
 def agree(attempt, reference, name, *args, tolerance=EXACT, **kwargs):
-    """The attempt's function returns what the reference's does; gives it back."""
-    got = getattr(attempt, name)(*args, **kwargs)
-    assert_close(got, getattr(reference, name)(*args, **kwargs), **tolerance)
-    return got
+    """The attempt's function returns what the reference's does."""
+    assert_close(getattr(attempt, name)(*args, **kwargs), getattr(reference, name)(*args, **kwargs), **tolerance)
 
 
 def gradients_agree(attempt, reference, name, kwargs, wrt, rng):
@@ -121,9 +119,15 @@ def assert_constant(grads, *names):
         assert_true(silent, f"a gradient reaches {name}, which is a constant", expected=None, got=grads[name])
 
 
-def assert_detached(rewards):
-    for tensor in rewards:
-        assert_true(not tensor.requires_grad, "the rewards carry a graph: detach them", expected=False, got=True)
+def three(result):
+    """What `dpo_loss` returned, once it is known to be three values."""
+    assert_true(isinstance(result, tuple) and len(result) == 3, "not a tuple of three values", expected=3, got=result)
+    return result
+
+
+def dpo_losses_agree(attempt, reference, inputs, tolerance=EXACT):
+    label = inputs.get("reduction", "")
+    assert_close(three(attempt.dpo_loss(**inputs))[0], reference.dpo_loss(**inputs)[0], **tolerance, label=label)
 
 
 def trained_table(attempt, policy, like):
@@ -213,19 +217,11 @@ def test_dpo_loss_is_logistic_in_the_margin(attempt, reference, rng):
     """the loss is −log σ(βh), with h the difference of both log-ratios, for each reduction"""
     for n in (6, 1):
         for reduction in ("mean", "sum", "none"):
-            logps, beta = preference_logps(rng, n), random_beta(rng)
-            got = attempt.dpo_loss(**logps, beta=beta, reduction=reduction)
-            want = reference.dpo_loss(**logps, beta=beta, reduction=reduction)
-            assert_close(pick(got, 0), want[0], **EXACT, label=reduction)
-    logps = preference_logps(rng, 5, dtype=torch.float32)
-    assert_close(pick(attempt.dpo_loss(**logps, beta=0.5), 0), reference.dpo_loss(**logps, beta=0.5)[0], **SINGLE)
-    assert_raises(ValueError, attempt.dpo_loss, **logps, beta=0.5, reduction="median")
-
-
-def pick(result, index):
-    """One of the three values of `dpo_loss`."""
-    assert_true(isinstance(result, tuple) and len(result) == 3, "not a tuple of three values", expected=3, got=result)
-    return result[index]
+            inputs = preference_logps(rng, n) | {"beta": random_beta(rng), "reduction": reduction}
+            dpo_losses_agree(attempt, reference, inputs)
+    logps = preference_logps(rng, 5, dtype=torch.float32) | {"beta": 0.5}
+    dpo_losses_agree(attempt, reference, logps, tolerance=SINGLE)
+    assert_raises(ValueError, attempt.dpo_loss, **logps, reduction="median")
 
 
 @check("dpo", points=4)
@@ -234,10 +230,11 @@ def test_dpo_rewards_are_scaled_and_detached(attempt, reference, rng):
     logps, beta = preference_logps(rng, 5), random_beta(rng)
     logps["pc"].requires_grad_()
     logps["pr"].requires_grad_()
-    got, want = attempt.dpo_loss(**logps, beta=beta), reference.dpo_loss(**logps, beta=beta)
-    rewards = (pick(got, 1), pick(got, 2))
-    assert_close(rewards, (want[1], want[2]), **EXACT)
-    assert_detached(rewards)
+    _, *rewards = three(attempt.dpo_loss(**logps, beta=beta))
+    _, *wanted = reference.dpo_loss(**logps, beta=beta)
+    assert_close(rewards, wanted, **EXACT)
+    for reward in rewards:
+        assert_true(not reward.requires_grad, "the rewards carry a graph: detach them", expected=False, got=True)
 
 
 @check("dpo", points=5, needs="test_dpo_loss_is_logistic_in_the_margin")
@@ -246,9 +243,8 @@ def test_dpo_label_smoothing_is_conservative(attempt, reference, rng):
     logps, beta = preference_logps(rng, 6), random_beta(rng)
     for smoothing in (0.125, 0.25, sixty_fourths(rng, 0.02, 0.49)):
         for reduction in ("none", "mean"):
-            kwargs = {"beta": beta, "label_smoothing": smoothing, "reduction": reduction}
-            got, want = attempt.dpo_loss(**logps, **kwargs), reference.dpo_loss(**logps, **kwargs)
-            assert_close(pick(got, 0), want[0], **EXACT)
+            settings = {"beta": beta, "label_smoothing": smoothing, "reduction": reduction}
+            dpo_losses_agree(attempt, reference, logps | settings)
 
 
 @check("dpo", points=4)
@@ -258,9 +254,7 @@ def test_dpo_stays_finite_at_large_margins(attempt, reference, rng):
     for dtype, tolerance in ((torch.float64, EXACT), (torch.float32, SINGLE)):
         base = torch.from_numpy(rng.integers(-40, 0, size=4)).to(dtype) / 4  # exact in both dtypes
         logps = {"pc": base + gaps.to(dtype), "pr": base, "rc": base - 0.25, "rr": base - 0.5}
-        kwargs = {"beta": 0.5, "reduction": "none"}
-        got, want = attempt.dpo_loss(**logps, **kwargs), reference.dpo_loss(**logps, **kwargs)
-        assert_close(pick(got, 0), want[0], **tolerance)
+        dpo_losses_agree(attempt, reference, logps | {"beta": 0.5, "reduction": "none"}, tolerance)
 
 
 @check("dpo", points=4, needs="test_dpo_loss_is_logistic_in_the_margin")

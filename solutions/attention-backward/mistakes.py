@@ -197,6 +197,17 @@ def attention_backward(dout, cache):
 
 
 @mistake(
+    "scores_not_centred",
+    replaces="attention_backward",
+    caught_by="test_dq",
+    advice="ds = p·(dp − Σ dp·p), not p·dp: raising one score lowers the other probabilities of its row.",
+)
+def attention_backward(dout, cache):
+    ds = cache[3] * (dout @ _transposed(cache[2])) / math.sqrt(cache[0].shape[-1])
+    return _gradients(ds, dout, cache)
+
+
+@mistake(
     "scale_missing",
     replaces="attention_backward",
     caught_by="test_dq",
@@ -230,18 +241,6 @@ def attention_backward(dout, cache):
     dq, dk, dv = _gradients(_ds(dout, cache), dout, cache)
     cache[3][...] = _ds(dout, cache)
     return dq, dk, dv
-
-
-@mistake(
-    "dout_overwritten",
-    replaces="attention_backward",
-    caught_by="test_attention_backward_leaves_dout_and_its_cache",
-    advice="`dout /= …` writes into the caller's gradient. Make a new array.",
-)
-def attention_backward(dout, cache):
-    gradients = _gradients(_ds(dout, cache), dout, cache)
-    dout /= math.sqrt(cache[0].shape[-1])
-    return gradients
 
 
 @mistake(

@@ -1,5 +1,5 @@
 """Known wrong solutions, each with the advice that belongs to it."""
-# ruff: noqa: F811, F821, ARG001 — each takes the name it replaces, and what is unused is the mistake
+# ruff: noqa: F811, ARG001 — each takes the name it replaces, and what is unused is the mistake
 
 import copy
 
@@ -142,7 +142,7 @@ def sequence_logprobs(logits, ids, completion_mask, average=False):
     "first_token_in_the_count",
     replaces="sequence_logprobs",
     caught_by="test_logprobs_average_over_completion_tokens",
-    advice="The sum skips the first token, which nothing predicts, but the count does not: count `completion_mask[:, 1:]`.",
+    advice="The sum skips the first token, which nothing predicts, the count does not: use `completion_mask[:, 1:]`.",
 )
 def sequence_logprobs(logits, ids, completion_mask, average=False):
     total = counted_logprob(logits, ids, completion_mask[:, 1:].bool())
@@ -215,7 +215,7 @@ def sequence_logprobs(logits, ids, completion_mask, average=False):
     "mask_edited_in_place",
     replaces="sequence_logprobs",
     caught_by="test_logprobs_gradient_and_untouched_inputs",
-    advice="The caller's mask changed: to leave the first column out, slice `[:, 1:]` instead of writing zeros into it.",
+    advice="The caller's mask changed: slice the first column off with `[:, 1:]` instead of writing zeros into it.",
 )
 def sequence_logprobs(logits, ids, completion_mask, average=False):
     completion_mask[:, 0] = 0
@@ -483,7 +483,7 @@ def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logp
     "kto_clamped_before_the_mean",
     replaces="kto_loss",
     caught_by="test_kto_baseline_is_clamped_and_constant",
-    advice="Clamp the mean, not each term: single log-ratios may well be negative, and clamping them biases z0 upwards.",
+    advice="Clamp the mean, not each term: single log-ratios may be negative, and clamping them biases z0 upwards.",
 )
 def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logps, beta, w_d=1.0, w_u=1.0):
     z0 = (kl_policy_logps - kl_ref_logps).clamp(min=0).mean().detach()

@@ -46,7 +46,8 @@ def serve(request, children):
     fresh = children.fresh(network=request["network"]) if request["fresh"] else contextlib.nullcontext()
     with fresh:
         started = [fork_child(request, rank, victim) for rank in range(request["children"])]
-    answers = [collect(*child) for child in started]
+    # The last one first: process 1 of a namespace is not gone before all others have been waited for.
+    answers = [collect(*child) for child in reversed(started)][::-1]
     alive = os.waitpid(victim, os.WNOHANG)[0] == 0
     with contextlib.suppress(ProcessLookupError):
         os.kill(victim, signal.SIGKILL)
@@ -68,9 +69,11 @@ def fork_child(request, rank, victim):
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        with contextlib.suppress(BaseException):
+        try:
             os.write(writer, json.dumps(run(request, rank, victim)).encode())
-        os._exit(0)
+        finally:
+            sys.excepthook(*sys.exc_info()) if sys.exc_info()[0] else None
+            os._exit(0)
     os.close(writer)
     return pid, reader
 

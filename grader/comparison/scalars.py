@@ -3,8 +3,8 @@
 import math
 from fractions import Fraction
 
-from grader.judge.rules import Rules
-from grader.judge.text import number, numbers_apart
+from grader.comparison.rules import Rules
+from grader.comparison.text import number, numbers_apart
 
 Number = bool | int | float | complex
 
@@ -18,7 +18,11 @@ def within(got: Number, want: Number, rules: Rules) -> bool:
         return False
     if isinstance(got, int) and isinstance(want, int):
         return abs(got - want) <= Fraction(rules.atol) + Fraction(rules.rtol) * abs(want)
-    a, b = _complex(got), _complex(want)
+    try:
+        a, b = complex(got), complex(want)
+    except OverflowError:
+        # An integer beyond every float is near none of them.
+        return False
     if [_infinite(x) for x in (a.real, a.imag)] != [_infinite(x) for x in (b.real, b.imag)]:
         return False
     a, b = _finite(a), _finite(b)
@@ -31,8 +35,10 @@ def off(got: Number, want: Number, rules: Rules) -> str:
         return ""
     if isinstance(got, int) and isinstance(want, int):
         return f"off by {number(got - want)}" + ("" if rules.exact else f"; {rules}")
-    a, b = _complex(got), _complex(want)
-    error, size = _size(a - b), _size(b)
+    try:
+        error, size = _size(complex(got) - complex(want)), _size(complex(want))
+    except OverflowError:
+        return ""
     if not (math.isfinite(error) and math.isfinite(size)):
         return ""
     relative = f", {error / size:.0e} relative" if size and math.isfinite(error / size) else ""
@@ -48,13 +54,6 @@ def difference(got: Number, want: Number, rules: Rules) -> str:
         return "{}, wanted {}".format(*numbers_apart(got, want))
     flipped = not isinstance(got, bool) and within(-got, want, rules)
     return f"{distance}; the sign is flipped" if flipped else distance
-
-
-def _complex(value: Number) -> complex:
-    try:
-        return complex(value)
-    except OverflowError:
-        return complex(math.inf if value.real > 0 else -math.inf)
 
 
 def _whole(value: Number) -> bool:

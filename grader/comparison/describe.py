@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from grader.judge import values
-from grader.judge.text import bounded, cut, cut_middle, dtype_name, number, printable, told_apart
+from grader.comparison import values
+from grader.comparison.text import bounded, cut, cut_middle, dtype_name, number, printable, told_apart
 from grader.sandbox.servant import Report
 
 FEW: Final = 6
@@ -27,6 +27,7 @@ FEW: Final = 6
 _DEPTH: Final = 3
 _FULL: Final = 120
 _SORTED_SET: Final = 100
+_LETTERS: Final = MappingProxyType({"bfloat": "bf", "float": "f", "uint": "u", "int": "i", "complex": "c"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ def _device(value: Any) -> str:
 
 def _short_dtype(name: str) -> str:
     found = re.fullmatch(r"(bfloat|float|uint|int|complex)(\d+.*)", name)
-    return found[1].replace("float", "f").replace("int", "i").replace("complex", "c") + found[2] if found else name
+    return _LETTERS[found[1]] + found[2] if found else name
 
 
 def _string(value: Any, room: _Room) -> str:

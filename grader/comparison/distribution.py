@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from grader.judge import values
-from grader.judge.compare import fail
-from grader.judge.gamma import chi_square_above, poisson_at_least
-from grader.judge.rules import Array
+from grader.comparison import values
+from grader.comparison.compare import fail
+from grader.comparison.gamma import chi_square_above, poisson_at_least
+from grader.comparison.rules import Array
 
 MIN_EXPECTED = 10
 """Draws: categories that are expected less often are pooled, and are themselves only tested for too many."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from grader.judge.rules import Array, Rules
+from grader.comparison.rules import Array, Rules
 
 MAX_ELEMENTS = 1_000_000
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from grader.judge import describe
-from grader.judge.text import printable
+from grader.comparison import describe
+from grader.comparison.text import printable
 
 Array = np.ndarray[Any, Any]
 

@@ -1,17 +1,17 @@
 """What a check asserts with: comparisons whose failure says what differs, where, and by how much.
 
-The rules are told in `grader.judge.difference`; nothing here runs code of the values compared.
+The rules are told in `grader.comparison.difference`; nothing here runs code of the values compared.
 """
 
 from typing import Any, NoReturn
 
 import numpy as np
 
-from grader.judge import values
-from grader.judge.describe import full
-from grader.judge.difference import difference
-from grader.judge.rules import Difference, Rules
-from grader.judge.text import cut, printable
+from grader.comparison import values
+from grader.comparison.describe import full
+from grader.comparison.difference import difference
+from grader.comparison.rules import Difference, Rules
+from grader.comparison.text import cut, printable
 
 _TEXT = 400
 

@@ -16,7 +16,7 @@ class Tails(NamedTuple):
 
 
 def tails(s: float, x: float) -> Tails:
-    """For s > 0 and x ≥ 0. The relative error is some 1e-13 for s up to 100, and grows like s·1e-16 beyond."""
+    """For s > 0 and x ≥ 0. The relative error is some 1e-13 for s up to 100, and grows like s·1e-15 beyond."""
     if x <= 0:
         return Tails(0.0, 1.0)
     scale = math.exp(s * math.log(x) - x - math.lgamma(s))

@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from grader.judge import arrays, scalars, values
-from grader.judge.describe import short
-from grader.judge.rules import Difference, Rules
-from grader.judge.text import dtype_name, printable
+from grader.comparison import arrays, scalars, values
+from grader.comparison.describe import short
+from grader.comparison.rules import Difference, Rules
+from grader.comparison.text import dtype_name, printable
 
 _NAMED = 5
 """So many missing or extra keys are named."""

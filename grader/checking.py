@@ -95,10 +95,11 @@ def fetch(handle: Handle) -> Any:
 def gradients(
     function: Function, kwargs: dict[str, Any], *, wrt: Sequence[str], upstream: Any, output: int = 0
 ) -> tuple[Any, dict[str, Any]]:
-    """One forward and one backward over there, with a random upstream gradient drawn from `upstream`, or with `upstream` itself when it is a tensor.
+    """One forward and one backward over there, with an upstream gradient drawn from `upstream`, or `upstream` itself.
 
-    `wrt` names arguments, or `"model.parameters"` for all parameters of a handle. Returns the output (that item of it, when it is a tuple) and the gradient
-    for each name: a tensor or None, for parameters a dict by parameter name. Where the output carries no gradient at all, every one is None.
+    `wrt` names arguments, or `"model.parameters"` for all parameters of a handle. Returns the output (that item of it,
+    when it is a tuple) and the gradient for each name: a tensor or None, for parameters a dict by parameter name. Where
+    the output carries no gradient at all, every one is None.
     """
     conversation = function._conversation
     result, differentiable = conversation.ask("forward", function._target, kwargs, list(wrt), output)

@@ -60,7 +60,7 @@ class Template:
         link.sendall(line(Brief(str(kata.folder))))
 
     def grade(self, attempt: Attempt, options: Options, watch: Watcher | None = None) -> Graded:
-        """The verdict on one attempt; `watch` sees every event as it comes. Raises HarnessFault, Unavailable or BadKata's message as Unavailable."""
+        """The verdict on one attempt; `watch` sees every event as it comes. Raises HarnessFault or Unavailable."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
             try:
@@ -131,8 +131,10 @@ class Grader:
     def close(self) -> None:
         for template in self.templates.values():
             template.link.close()
-        for server in (*self.servers.values(), *self.alone):
+        for server in self.servers.values():
             server.close()
+        for judge in self.alone:
+            judge.close()
 
     def _forked(self, kata: Kata) -> Template:
         self.warm(kata.preload)

@@ -1,1 +1,1 @@
-"""Comparing what came back with what was wanted, and saying in words what differs. Runs no code of the values compared."""
+"""Comparing what came back with what was wanted, and saying what differs. Runs no code of the values compared."""

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from grader.comparison import scalars, values
 from grader.comparison.describe import short
 from grader.comparison.guess import guess
 from grader.comparison.rules import Array, Difference, Rules
 from grader.comparison.text import dtype_name, numbers_apart
-from grader.comparison import scalars, values
 
 
 def difference(got: Any, want: Any, rules: Rules) -> Difference | None:

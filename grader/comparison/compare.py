@@ -16,7 +16,7 @@ from grader.comparison.text import cut, printable
 _TEXT = 400
 
 
-class CheckFailed(AssertionError):  # noqa: N818 (a verdict on the attempt, not an error of ours)
+class CheckFailed(AssertionError):
     """The attempt is wrong, in words for the learner. `expected` and `got` are descriptions, or empty."""
 
     def __init__(self, message: str, *, expected: str = "", got: str = "") -> None:

@@ -1,4 +1,4 @@
-"""A judge in an interpreter of its own, with workers in interpreters of theirs: for platforms where forking is not safe.
+"""A judge in an interpreter of its own, and so its workers: for platforms where forking is not safe.
 
 Run as `python -I -B -m grader.judge.alone LINK PRELOAD`.
 """

@@ -1,4 +1,4 @@
-"""The fixtures that checks may use, and the pytest side of a judge: collection under our own names, a lean loop, exceptions caught."""
+"""The pytest side of a judge: the fixtures of checks, collection under our own names, a lean plugin list."""
 
 from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
@@ -13,9 +13,10 @@ from grader.bank import Kata
 from grader.judge.run import Check, Run, planned
 
 LEAN = (
-    "cacheprovider", "capture", "debugging", "doctest", "faulthandler", "junitxml", "legacypath", "logging", "monkeypatch", "pastebin",
-    "recwarn", "setuponly", "setupplan", "stepwise", "subtests", "terminal", "threadexception", "tmpdir", "unittest", "unraisableexception", "warnings",
-)  # fmt: skip
+    *("cacheprovider", "capture", "debugging", "doctest", "faulthandler", "junitxml", "legacypath", "logging"),
+    *("monkeypatch", "pastebin", "recwarn", "setuponly", "setupplan", "stepwise", "subtests", "terminal"),
+    *("threadexception", "tmpdir", "unittest", "unraisableexception", "warnings"),
+)
 
 
 class ChecksModule(pytest.Module):
@@ -91,7 +92,7 @@ class JudgePlugin:
         return (yield)
 
     def _execute(self, item: pytest.Item, nextitem: pytest.Item | None) -> BaseException | None:
-        """Run the item with its fixtures; what it raised, or None only when all three phases were reported and passed."""
+        """Run the item with its fixtures: what it raised, or None only when all three phases passed."""
         self.raised = None
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
         if self.raised is None and [(r.when, r.outcome) for r in reports] != [

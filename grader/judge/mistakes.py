@@ -1,4 +1,4 @@
-"""Recognising a known mistake: an attempt that answers the calls of a failed check exactly as one of the kata's mistakes does."""
+"""Recognising a known mistake: the attempt answers the calls of a failed check exactly as the mistake does."""
 
 import time
 from collections.abc import Iterable

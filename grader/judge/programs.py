@@ -82,7 +82,8 @@ def _mistake(path: Path, node: ast.FunctionDef | ast.ClassDef, decorator: ast.Ca
         replaces, caught_by, advice = keywords["replaces"], keywords["caught_by"], keywords["advice"]
     except (IndexError, KeyError, ValueError) as error:
         raise BadKata(
-            f"{path}, line {node.lineno}: @mistake needs a name, replaces, caught_by and advice, all literals; see docs/authoring.md"
+            f"{path}, line {node.lineno}: @mistake needs a name, replaces, caught_by and advice, all literals; "
+            "see docs/authoring.md"
         ) from error
     node.decorator_list.remove(decorator)
     source = f"{preamble}\n{ast.unparse(node)}\n"

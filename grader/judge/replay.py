@@ -140,10 +140,12 @@ class _Script:
         call = self.call(target, [], {key: _Name(key) if key in leaves else value for key, value in kwargs.items()})
         models = [self.source(kwargs[name.partition(".")[0]]) for name in wrt if "." in name]
         self.leaves = f"[{', '.join([*leaves, *(f'*{model}.parameters()' for model in models)])}]"
-        return f"{ready}r{index} = {call}\nr{index} = r{index}[{output}] if isinstance(r{index}, (tuple, list)) else r{index}\nprint(r{index})"
+        r = f"r{index}"
+        return f"{ready}{r} = {call}\n{r} = {r}[{output}] if isinstance({r}, (tuple, list)) else {r}\nprint({r})"
 
     def write_backward(self, index: int, upstream: Any) -> str:
-        return f"r{index} = torch.autograd.grad(r{index - 1}, {self.leaves}, {self.source(upstream)}, allow_unused=True)\nprint(r{index})"
+        inputs = f"r{index - 1}, {self.leaves}, {self.source(upstream)}"
+        return f"r{index} = torch.autograd.grad({inputs}, allow_unused=True)\nprint(r{index})"
 
     def write_get(self, index: int, owner: Any, field: str | int) -> str:
         access = f"[{field!r}]" if isinstance(field, int) else f".{field}"
@@ -156,11 +158,8 @@ class _Script:
         return "# here the check looked inside with code of its own"
 
     def call(self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-        function = {
-            "f": lambda: f"{self.module}.{target[1]}",
-            "h": lambda: target[1].name,
-            "m": lambda: f"{target[1].name}.{target[2]}",
-        }[target[0]]()
+        kind, *what = target
+        function = f"{self.module}.{what[0]}" if kind == "f" else ".".join([what[0].name, *what[1:]])
         shown = [self.source(value) for value in args] + [
             f"{key}={self.source(value)}" for key, value in kwargs.items()
         ]

@@ -1,4 +1,4 @@
-"""Seeds of a run: fresh ones, and streams derived from them one-way. Needs no NumPy, so that the command line can use it."""
+"""Seeds of a run: fresh ones, and streams derived from them one-way. Needs no NumPy."""
 
 import hashlib
 import secrets

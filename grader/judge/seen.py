@@ -74,7 +74,9 @@ def call_of(exchange: Exchange | None, conversation: Conversation | None) -> str
         return "gradients of " + describe.call(_name(rest[0]), [], rest[1])
     if op == "run":
         return f"a probe of the checks ({rest[0]})"
-    return {"get": lambda: f"the field {rest[1]!r}", "join": lambda: "joining the process group"}.get(op, lambda: "")()
+    if op == "get":
+        return f"the field {rest[1]!r}"
+    return "joining the process group" if op == "join" else ""
 
 
 class StandIn:
@@ -135,5 +137,5 @@ def _sentence(report: Report) -> str:
     if report.type_name == "SystemExit":
         return f"it called exit ({report.message}); a function returns instead"
     if report.type_name == "ModuleNotFoundError":
-        return f"{report.message}; your file may import Python's library, the kata's libraries and given files, no other neighbour"
+        return f"{report.message}; your file may import Python's library, the kata's libraries and given files"
     return f"{report.type_name}: {report.message}"

@@ -1,4 +1,4 @@
-"""Where a judge's workers come from: forked from the warm forkserver, or, where forking is not safe, one fresh interpreter a run."""
+"""Where a judge's workers come from: forks of the forkserver, or, where forking is not safe, an interpreter."""
 
 import os
 import socket
@@ -30,7 +30,7 @@ class ForkedWorkers:
     """A fresh fork for every check."""
 
     ahead = True
-    level = None
+    level: str | None = None
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -51,7 +51,7 @@ class InterpreterWorkers:
     """One interpreter serves a run, the attempt compiled anew for each check; a new one after a crash or a hang."""
 
     ahead = False
-    level = "process"
+    level: str | None = "process"
 
     def __init__(self, preload: str) -> None:
         self.preload = preload

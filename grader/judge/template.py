@@ -1,6 +1,7 @@
 """A template judge: collects the checks of one kata once, and forks a judge for every attempt.
 
-It is itself forked from the forkserver and told only which kata it is for. It never sees an attempt: a judge reads its job after the fork, from a socket of its own.
+It is itself forked from the forkserver and told only which kata it is for. It never sees an attempt: a judge reads its
+job after the fork, from a socket of its own.
 """
 
 import os
@@ -29,7 +30,7 @@ from grader.sandbox.wire import torch_module
 
 Emit = Callable[[Event], None]
 Jobs = Callable[[Callable[[socket.socket], None]], None]
-"""Calls its argument for every job that comes in, each time with a socket of the job's own, until there will be no more."""
+"""Calls its argument for every job that comes in, with a socket of the job's own, until there will be no more."""
 
 
 class Template(JudgePlugin):

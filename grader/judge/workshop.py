@@ -1,10 +1,10 @@
 """Sets workers up for one kata: confined, seeded, the program loaded."""
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -59,9 +59,7 @@ class Workshop:
             # A bank inside a readable tree: a path rule cannot take a part of it away.
             self.missing += ("hidden bank",)
         absent = {item.name for item in kata.forbidden if "." not in item.name}
-        self.readable = tuple(
-            path for path in grounds.readable if os.path.basename(path).partition("-")[0] not in absent
-        )
+        self.readable = tuple(path for path in grounds.readable if Path(path).name.partition("-")[0] not in absent)
 
     def take(self, count: int, scratch: Scratch) -> list[Channel]:
         """Workers that are being confined. Raises HarnessFault."""
@@ -72,7 +70,10 @@ class Workshop:
         return channels
 
     def load(self, channels: list[Channel], program: Program, seed: int) -> None:
-        """Load the program, once they are confined. Raises LoadFailed or WorkerLost for what the program does, HarnessFault for a fault of ours."""
+        """Load the program, once they are confined.
+
+        Raises LoadFailed or WorkerLost for what the program does, HarnessFault for a fault of ours.
+        """
         for channel in channels:
             self._confined(channel)
         data = (seed, msgspec.to_builtins(program, builtin_types=(bytes,)))

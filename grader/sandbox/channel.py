@@ -107,8 +107,9 @@ class Channel:
         deadline: Deadline,
         answer_callback: Callable[[bytearray, list[bytearray]], list[frames.Buffer] | None],
     ) -> tuple[bytearray, list[bytearray]]:
-        """Send a request and return the reply's frame. Frames for which `answer_callback` returns pieces are callbacks: answered, and waited on.
+        """Send a request and return the reply's frame.
 
+        Frames for which `answer_callback` returns pieces are callbacks: they are answered, and the reply waited for.
         Raises TimedOut, Crashed or BrokenReply.
         """
         if self.lost is not None:

@@ -44,7 +44,7 @@ class Policy:
 _LOOPBACK = "loopback"
 _LOOPBACK_FILES = (
     *("/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf"),
-    "/sys/bus/pci/devices",  # where gloo looks before it opens a connection
+    *("/sys/bus/pci", "/sys/devices", "/sys/class/net"),  # gloo looks for its network card before it connects
 )
 _ADDRESS_SPACE_MARGIN = 1 << 30
 _TASKS = 1024

@@ -1,4 +1,4 @@
-"""Frames on a stream socket: a small msgpack head and the raw buffers it refers to, every size bounded before it is read.
+"""Frames on a stream socket: a msgpack head and the raw buffers it refers to, every size bounded before it is read.
 
     <u32 bytes of head> <u32 number of buffers> <u64 bytes of buffer>* <head> <buffer>*
 

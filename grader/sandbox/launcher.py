@@ -115,7 +115,10 @@ class Client:
         return ours
 
     def workers(self, count: int, *, loopback: bool) -> tuple[list[Started], GroupFate]:
-        """Have workers forked that share namespaces with each other and with nobody else; does not wait for it. Raises HarnessFault."""
+        """Have workers forked that share namespaces with each other and with nobody else, without waiting for it.
+
+        Raises HarnessFault.
+        """
         pairs = [socket.socketpair() for _ in range(count)]
         pipes = [os.pipe() for _ in range(count)]
         ours, status = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -140,7 +143,7 @@ class Forkserver(Client):
     def __init__(self, preload: str, judge: str) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         super().__init__(ours)
-        self.errors: IO[bytes] = tempfile.TemporaryFile()
+        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 — closed by close()
         with theirs:
             self.process = launch(
                 ["grader.sandbox.forkserver", str(theirs.fileno()), preload, judge], [theirs.fileno()], self.errors
@@ -160,7 +163,7 @@ class Alone:
 
     def __init__(self, module: str, preload: str) -> None:
         self.link, theirs = socket.socketpair()
-        self.errors: IO[bytes] = tempfile.TemporaryFile()
+        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 — closed by close()
         with theirs:
             self.process = launch([module, str(theirs.fileno()), preload], [theirs.fileno()], self.errors)
 

@@ -92,14 +92,14 @@ class GivenModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, sources: Mapping[str, bytes], absent: Mapping[str, str]) -> None:
         self.sources, self.absent = dict(sources), dict(absent)
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(self, name: str, path: Any = None, _target: Any = None) -> importlib.machinery.ModuleSpec | None:
         if path is None and name in self.sources:
             return importlib.util.spec_from_loader(name, self)
         if name in self.absent:
             raise ModuleNotFoundError(self.absent[name], name=name)
         return None
 
-    def create_module(self, spec: Any) -> None:
+    def create_module(self, _spec: Any) -> None:
         return None
 
     def exec_module(self, module: ModuleType) -> None:

@@ -1,7 +1,8 @@
 """What a check holds: a module, its functions and its objects, wherever they run.
 
-One interface, two transports. A `Carrier` takes a request's frame to a servant and brings the reply back: to a worker over its channel, or to a servant in
-this process. Both pass through the same codec, so copies, types and handles behave alike.
+One interface, two transports. A `Carrier` takes a request's frame to a servant and brings the reply back: to a worker
+over its channel, or to a servant in this process. Both pass through the same codec, so copies, types and handles
+behave alike.
 """
 
 from collections.abc import Callable, Mapping, Sequence

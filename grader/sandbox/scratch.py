@@ -36,7 +36,7 @@ class Scratch:
         """The path of a file of that name in here. Raises ValueError for anything but a plain name."""
         if name in ("", ".", "..") or "/" in name or "\0" in name:
             raise ValueError(f"{name!r} is not a plain file name")
-        return os.path.join(self.path, name)
+        return f"{self.path}/{name}"
 
     def read(self, name: str, limit: int = 64 * 2**20) -> bytes:
         """The bytes of a regular file in here; no link is followed. Raises OSError."""

@@ -9,7 +9,8 @@ A request is a tuple of plain values and handles, a reply likewise:
     ("backward", upstream)                         → ("ok", {name: gradient or None})
     ("join", rank, count, meeting place)           → ("ok", None)
 
-A target is ("f", name), ("h", handle) or ("m", handle, method). Whatever the module raises is the reply ("raise", report).
+A target is ("f", name), ("h", handle) or ("m", handle, method). Whatever the module raises is the reply
+("raise", report).
 """
 
 import sys
@@ -96,7 +97,7 @@ class Servant:
             self.handles.append(value)
         return ["h", number, type(value).__name__[:100]]
 
-    def find(self, target: tuple[Any, ...]) -> Callable[..., Any]:
+    def find(self, target: tuple[Any, ...]) -> Any:
         if target[0] == "h":
             return target[1]
         if target[0] == "m":
@@ -142,7 +143,7 @@ class Servant:
     def op_forward(
         self, target: tuple[Any, ...], kwargs: dict[str, Any], wrt: list[str], output: int
     ) -> tuple[Any, ...]:
-        leaves = {}
+        leaves: dict[str, Any] = {}
         for name in wrt:
             owner, _, rest = name.partition(".")
             if rest:

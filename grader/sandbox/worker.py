@@ -1,4 +1,4 @@
-"""The process that holds an attempt: confine, load, answer. It is forked from a forkserver, or runs in an interpreter of its own."""
+"""The process that holds an attempt: confine, load, answer. Forked from a forkserver, or an interpreter of its own."""
 
 import os
 import random

@@ -4,6 +4,7 @@ Each check begins with equal sizes: there a forgotten transpose gives a wrong nu
 """
 
 import numpy as np
+
 from grader.checking import assert_close, assert_equal, assert_inputs_unchanged, assert_true, check, keep
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}

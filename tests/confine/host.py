@@ -1,24 +1,42 @@
 """A small forkserver for the tests: warm, in namespaces of its own, it runs scripts in forked children, confined or not.
 
-One JSON object a line in: `{"script", "names", "policy" or null, "fresh", "network", "children"}`.
-One a line out: how each child ended, `{"outcome", "missing", "status"}`; an outcome is "done", the value that the script
-left in `result`, or the exception that it ended with.
+One JSON object a line in: a request of `Request`, `{"mount": [path, size]}` or `{"unmount": path}`.
+One a line out: how each child ended, `{"outcome", "missing", "status"}`. An outcome is the value that the script left in
+`result`, "done", or the exception that it ended with; None when it had no time to say.
 """
 
 import contextlib
 import errno
 import gc
+import io
 import json
 import os
 import signal
 import sys
 import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from grader.sandbox import libc, namespaces, seccomp, syscalls
+from grader.sandbox import landlock, libc, namespaces, seccomp, syscalls
 from grader.sandbox.confine import Policy, confine, prepare
 
 
-def main():
+@dataclass
+class Request:
+    script: str
+    scratch: str
+    names: dict[str, Any] = field(default_factory=dict)
+    """What the script finds defined, besides what `run` gives it."""
+    policy: dict[str, Any] | None = None
+    """None: not confined."""
+    fresh: bool = False
+    """In namespaces of its own?"""
+    network: bool = False
+    children: int = 1
+
+
+def main() -> None:
     missing = namespaces.enter()
     pid = os.fork()
     if pid:
@@ -26,7 +44,7 @@ def main():
     namespaces.die_with_parent()
     if not namespaces.mount_proc():
         missing += ("proc",)
-    import numpy  # noqa: F401 - the scripts need it warm
+    import numpy  # noqa: F401 - after the namespaces, which need a small process; the scripts want it warm
     import torch  # noqa: F401 - likewise
 
     prepare()
@@ -37,71 +55,82 @@ def main():
         print(json.dumps(serve(json.loads(line), children)), flush=True)
 
 
-def serve(request, children):
+def serve(request: dict[str, Any], children: namespaces.ChildNamespaces | None) -> Any:
     if "mount" in request:
         return namespaces.mount_scratch(*request["mount"])
     if "unmount" in request:
         return namespaces.unmount(request["unmount"])
+    return run_children(Request(**request), children)
+
+
+def run_children(request: Request, children: namespaces.ChildNamespaces | None) -> dict[str, Any]:
     victim = fork_victim()
-    fresh = children.fresh(network=request["network"]) if request["fresh"] else contextlib.nullcontext()
+    fresh = children.fresh(network=request.network) if children and request.fresh else contextlib.nullcontext()
     with fresh:
-        started = [fork_child(request, rank, victim) for rank in range(request["children"])]
+        started = [fork_child(request, rank, victim) for rank in range(request.children)]
     # The last one first: process 1 of a namespace is not gone before all others have been waited for.
     answers = [collect(*child) for child in reversed(started)][::-1]
-    alive = os.waitpid(victim, os.WNOHANG)[0] == 0
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(victim, signal.SIGKILL)
-    if alive:
-        os.waitpid(victim, 0)
-    return {"children": answers, "victim_alive": alive}
+    os.kill(victim, signal.SIGKILL)
+    unharmed = os.waitpid(victim, 0)[1] == signal.SIGKILL and os.getpriority(os.PRIO_PROCESS, 0) == 0
+    return {"children": answers, "unharmed": unharmed}
 
 
-def fork_victim():
+def fork_victim() -> int:
+    """A process of the same user that can be attacked without harm to us."""
     pid = os.fork()
     if pid == 0:
-        while True:
-            time.sleep(60)
+        time.sleep(60)
+        os._exit(0)
     return pid
 
 
-def fork_child(request, rank, victim):
+def fork_child(request: Request, rank: int, victim: int) -> tuple[int, int]:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.close(reader)
         try:
             os.write(writer, json.dumps(run(request, rank, victim)).encode())
         finally:
-            sys.excepthook(*sys.exc_info()) if sys.exc_info()[0] else None
             os._exit(0)
     os.close(writer)
     return pid, reader
 
 
-def run(request, rank, victim):
-    source = open(request["script"]).read()
-    policy = request["policy"] and Policy(**request["policy"])
-    os.chdir(request["scratch"])
-    before = time.perf_counter()
-    missing = confine(policy) if policy else ()
-    seconds = time.perf_counter() - before
-    names = {"rank": rank, "victim": victim, "libc": libc, "numbers": syscalls.NUMBERS[os.uname().machine]}
-    names |= {"seccomp": seccomp, "result": "done", **request["names"]}
+def run(request: Request, rank: int, victim: int) -> dict[str, Any]:
+    source = Path(request.script).read_text()
+    os.chdir(request.scratch)
+    truncate = landlock.abi() >= landlock.TRUNCATE_ABI
+    names = {
+        "rank": rank,
+        "victim": victim,
+        "libc": libc,
+        "seccomp": seccomp,
+        "numbers": syscalls.NUMBERS[os.uname().machine],
+        "allowances": seccomp.Allowances(False, False, False, truncate, os.getpid()),
+        "status_file": io.StringIO(),
+        "result": "done",
+        **request.names,
+    }
+    policy = Policy(**request.policy) if request.policy else None
+    missing: tuple[str, ...] = ()
+    if policy:
+        names |= {"policy": policy, "status_file": Path("/proc/self/status").open()}
+        missing = confine(policy)
     try:
-        exec(compile(source, request["script"], "exec"), names)
+        exec(compile(source, request.script, "exec"), names)
         outcome = names["result"]
     except OSError as error:
-        outcome = f"{type(error).__name__} {errno.errorcode.get(error.errno, error.errno)}"
+        outcome = f"{type(error).__name__} {errno.errorcode.get(error.errno or 0, error)}"
     except BaseException as error:
         outcome = f"{type(error).__name__}: {error}"
-    return {"outcome": outcome, "missing": missing, "seconds": seconds}
+    return {"outcome": outcome, "missing": missing}
 
 
-def collect(pid, reader):
+def collect(pid: int, reader: int) -> dict[str, Any]:
     with open(reader, "rb") as stream:
         data = stream.read()
-    answer = json.loads(data) if data else {"outcome": None, "missing": [], "seconds": 0}
-    return answer | {"status": os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}
+    answer = json.loads(data) if data else {"outcome": None, "missing": []}
+    return {**answer, "status": os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}
 
 
 main()

@@ -159,11 +159,11 @@ def test_fixed_points_maximise_their_objective(kl):
     ref = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log()
     reward, beta = torch.tensor([0.0, 1.0, 0.3], dtype=torch.float64), 0.5
     grid = torch.tensor([(i, j, 50 - i - j) for i in range(51) for j in range(51 - i)], dtype=torch.float64) / 50
-    for kind, place, direction in (("k1", "reward", Categorical), ("k3", "loss", None)):
+    for kind, place, reverse in (("k1", "reward", True), ("k3", "loss", False)):
         got = kl.kl_grad_experiment(ref, ref, reward, beta, kind, place, lr=3.0, steps=400)
         candidates = torch.cat([got[None], grid])  # (1 + 1326, 3)
         policy, reference = Categorical(probs=candidates), Categorical(logits=ref.expand(len(candidates), 3))
-        penalty = kl_divergence(policy, reference) if direction else kl_divergence(reference, policy)
+        penalty = kl_divergence(policy, reference) if reverse else kl_divergence(reference, policy)
         assert (candidates @ reward - beta * penalty).argmax() == 0
 
 

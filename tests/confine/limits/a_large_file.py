@@ -1,0 +1,2 @@
+with open("large", "wb") as file:
+    file.write(bytes(1 << 25))

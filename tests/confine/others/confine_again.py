@@ -1,0 +1,3 @@
+from grader.sandbox.confine import confine
+
+result = confine(policy)

@@ -99,4 +99,4 @@ def span(shape: Any, strides: Any) -> int:
     """Elements from the first to the last one in memory; 0 when a stride is negative or the array is empty."""
     if any(stride < 0 for stride in strides) or 0 in shape:
         return 0
-    return 1 + sum(int(n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+    return int(1 + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True)))

@@ -3,6 +3,7 @@
 import math
 
 import torch
+
 from grader.checking import (
     assert_close,
     assert_inputs_unchanged,

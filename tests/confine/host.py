@@ -1,13 +1,16 @@
-"""A small forkserver for the tests: warm, in namespaces of its own, it runs scripts in forked children, confined or not.
+"""A small forkserver for the tests: warm, in namespaces of its own, it runs scripts in children, confined or not.
+
+Its arguments are the libraries to import first.
 
 One JSON object a line in: a request of `Request`, `{"mount": [path, size]}` or `{"unmount": path}`.
-One a line out: how each child ended, `{"outcome", "missing", "status"}`. An outcome is the value that the script left in
-`result`, "done", or the exception that it ended with; None when it had no time to say.
+One a line out: how each child ended, `{"outcome", "missing", "status"}`. An outcome is the value that the script left
+in `result`, "done", or the exception that it ended with; None when it had no time to say.
 """
 
 import contextlib
 import errno
 import gc
+import importlib
 import io
 import json
 import os
@@ -44,9 +47,8 @@ def main() -> None:
     namespaces.die_with_parent()
     if not namespaces.mount_proc():
         missing += ("proc",)
-    import numpy  # noqa: F401 - after the namespaces, which need a small process; the scripts want it warm
-    import torch  # noqa: F401 - likewise
-
+    for library in sys.argv[1:]:
+        importlib.import_module(library)
     prepare()
     gc.freeze()
     children = None if "pid namespace" in missing else namespaces.ChildNamespaces()
@@ -99,6 +101,7 @@ def fork_child(request: Request, rank: int, victim: int) -> tuple[int, int]:
 def run(request: Request, rank: int, victim: int) -> dict[str, Any]:
     source = Path(request.script).read_text()
     os.chdir(request.scratch)
+    os.environ.update(HOME=request.scratch, TMPDIR=request.scratch)
     truncate = landlock.abi() >= landlock.TRUNCATE_ABI
     names = {
         "rank": rank,

@@ -1,1 +1,1 @@
-bytearray(1 << 31)
+bytearray(1 << 28)

@@ -1,7 +1,6 @@
+import importlib
 import sys
 
 assert not {"plistlib", "jinja2"} & set(sys.modules)
-import jinja2
-import plistlib
-
-assert jinja2.Template("{{ x }}").render(x=plistlib.UID(3).data) == "3"
+number = importlib.import_module("plistlib").UID(3).data
+assert importlib.import_module("jinja2").Template("{{ x }}").render(x=number) == "3"

@@ -1,8 +1,7 @@
 import os
-import subprocess
 import zoneinfo
 
 os.write(os.open(os.devnull, os.O_WRONLY), b"x")
 assert len(open("/dev/urandom", "rb").read(4)) == 4
-assert os.cpu_count() and subprocess.DEVNULL
+assert os.cpu_count()
 zoneinfo.ZoneInfo("Europe/Zurich")

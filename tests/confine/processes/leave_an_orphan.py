@@ -1,0 +1,5 @@
+import os
+import time
+
+if not os.fork():
+    time.sleep(seconds)

@@ -16,10 +16,10 @@ import pytest
 from history_tools import SLUG, Clock, open_history, run
 from starved import run_on_small_disk, run_with_small_files, run_without_override
 
-from grader.database import connect, transaction
 from grader.errors import HistoryError
 from grader.history import History, Progress
-from grader.migrations import MIGRATIONS, applied, migrate
+from grader.history.database import connect, transaction
+from grader.history.migrations import MIGRATIONS, applied, migrate
 
 HERE = Path(__file__).parent
 

@@ -3,3 +3,4 @@ import time
 
 if not os.fork():
     time.sleep(seconds)
+    os._exit(0)

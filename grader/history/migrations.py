@@ -7,8 +7,8 @@ a connection inside an open transaction, so it calls neither `commit` nor `execu
 import sqlite3
 from collections.abc import Callable, Sequence
 
-from grader.database import transaction
 from grader.errors import HistoryError
+from grader.history.database import transaction
 
 Migration = Callable[[sqlite3.Connection], None]
 

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple, Self
 import msgspec
 from platformdirs import user_data_path
 
-from grader.database import connect, damaged, explained, transaction
 from grader.errors import HistoryError
-from grader.migrations import migrate
+from grader.history.database import connect, damaged, explained, transaction
+from grader.history.migrations import migrate
 from grader.verdict import State, Verdict
 
 BUSY_SECONDS = 5.0

@@ -1,0 +1,5 @@
+"""What has happened: every check, attempt and event of a learner, in one SQLite file."""
+
+from grader.history.store import FAILING, Event, History, Progress, Standing, Version, default_path
+
+__all__ = ["FAILING", "Event", "History", "Progress", "Standing", "Version", "default_path"]

@@ -159,6 +159,12 @@ def test_no_memory_limit_means_none(bench: Bench) -> None:
 
 
 @pytest.mark.usefixtures("fresh_namespaces")
+@pytest.mark.skipif(os.getuid() == 0, reason="the kernel counts no threads of root")
+def test_threads_are_limited_in_a_user_namespace(bench: Bench) -> None:
+    assert 500 < bench.outcome("limits/many_threads", bench.policy(memory_bytes=None)) < 1024
+
+
+@pytest.mark.usefixtures("fresh_namespaces")
 def test_cpu_time_ends_even_process_1_of_a_namespace(bench: Bench) -> None:
     (child,) = bench.run("limits/endless_loop", bench.policy(cpu_seconds=1), fresh=True)
     assert child["status"] == -9

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from grader.sandbox import namespaces, scratch
+from grader.sandbox import dynamo, namespaces, scratch
 from grader.sandbox.confine import readable_python
 
 OP_JUDGE, OP_WORKERS = 1, 2
@@ -246,6 +246,7 @@ def warm_up(preload: str) -> None:
         importlib.import_module(name)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+        dynamo.stand_in()
     gc.freeze()
 
 

@@ -1,16 +1,18 @@
-"""The C library by ctypes: the functions that `os` lacks, and `syscall` for what has no function at all.
+"""The C library of Linux by ctypes: functions that `os` lacks, and `syscall` for what has no function at all.
 
-A call that fails raises OSError, as in `os`; one that this platform lacks raises it with ENOSYS. All are looked up on
+A call that fails raises OSError, as in `os`; on another platform it raises it with ENOSYS. All are looked up on
 import, once: with torch loaded that takes a tenth of a millisecond each.
 """
 
 import ctypes
 import errno
 import os
+import sys
 
+# None elsewhere: macOS has a `syscall`, with other numbers.
 _NAMES = ("syscall", "prctl", "capset", "unshare", "setns", "mount", "umount2")
 _libc = ctypes.CDLL(None, use_errno=True)
-_functions = {name: getattr(_libc, name) for name in _NAMES if hasattr(_libc, name)}
+_functions = {name: getattr(_libc, name) for name in _NAMES if sys.platform == "linux"}
 
 Word = int | bytes | None
 """What fits an argument: a number, the bytes behind a pointer (alive for the call), or NULL."""

@@ -18,7 +18,7 @@ from grader.verdict import CheckResult, MistakeMatch, State
 
 BUDGET_SECONDS = 1.0
 SLOW_CHECK_SECONDS = 0.3
-RTOL, ATOL = 1e-4, 1e-6
+RTOL, ATOL = 1e-4, 1e-9
 
 
 def recognise(run: Run, results: list[CheckResult]) -> list[CheckResult]:
@@ -71,7 +71,17 @@ def _same_reply(carrier: LocalCarrier, exchange: Exchange, conversation: Convers
     mine, theirs = (wire.decode(head, buffers, _stand_for) for head, buffers in (reply, exchange.reply))
     if mine[0] == "raise" or theirs[0] == "raise":
         return bool(mine[0] == theirs[0] and mine[1]["type_name"] == theirs[1]["type_name"])
-    return close(mine[1:], theirs[1:], rtol=RTOL, atol=ATOL)
+    return close(mine[1:], theirs[1:], rtol=RTOL, atol=ATOL) and _carry_gradients(mine) == _carry_gradients(theirs)
+
+
+def _carry_gradients(value: Any) -> list[bool]:
+    """For each tensor in a reply, whether it is part of a graph."""
+    if isinstance(value, list | tuple):
+        return [flag for item in value for flag in _carry_gradients(item)]
+    if isinstance(value, dict):
+        return _carry_gradients(list(value.values()))
+    flag = getattr(value, "requires_grad", None)
+    return [flag] if isinstance(flag, bool) else []
 
 
 def _stand_for(tag: str, number: int, _name: str) -> Any:

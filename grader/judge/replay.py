@@ -147,7 +147,7 @@ class _Script:
         inputs = f"r{index - 1}, {self.leaves}, {self.source(upstream)}"
         return f"r{index} = torch.autograd.grad({inputs}, allow_unused=True)\nprint(r{index})"
 
-    def write_get(self, index: int, owner: Any, field: str | int) -> str:
+    def write_get(self, index: int, owner: Any, field: str | int, _keep: bool) -> str:
         access = f"[{field!r}]" if isinstance(field, int) else f".{field}"
         return f"r{index} = {self.source(owner)}{access}\nprint(r{index})"
 

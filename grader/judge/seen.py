@@ -75,16 +75,22 @@ def call_of(exchange: Exchange | None, conversation: Conversation | None) -> str
     if op == "run":
         return f"a probe of the checks ({rest[0]})"
     if op == "get":
-        return f"the field {rest[1]!r}"
+        return _part_of(rest[1], rest[0], conversation)
     return "joining the process group" if op == "join" else ""
+
+
+def _part_of(field: str | int, owner: "StandIn", conversation: Conversation) -> str:
+    what = f"item {field}" if isinstance(field, int) else f"field {field}"
+    maker = conversation.origins.get(id(owner.handle))
+    return f"{what} of {call_of(maker[1], conversation) if maker else owner.type_name}"
 
 
 class StandIn:
     """Stands for a handle or a function in the description of a call."""
 
     def __init__(self, tag: str, number: int, _name: str, conversation: Conversation) -> None:
-        known = conversation.handles.get(number) if tag == "h" else None
-        self.type_name = known.type_name if known else ("object" if tag == "h" else "function")
+        self.handle = conversation.handles.get(number) if tag == "h" else None
+        self.type_name = self.handle.type_name if self.handle else ("object" if tag == "h" else "function")
 
 
 def _name(target: tuple[Any, ...]) -> str:

@@ -15,13 +15,13 @@ def drop_bound() -> None:
     Without the right to do so nothing happens: `drop` forbids the same in another way.
     """
     with contextlib.suppress(OSError):  # how the end of the list is told, too
-        for capability in range(64) if libc.prctl(_READ_BOUND, 0) else ():
-            libc.prctl(_DROP_BOUND, capability)
+        for capability in range(64) if libc.call("prctl", _READ_BOUND, 0) else ():
+            libc.call("prctl", _DROP_BOUND, capability)
 
 
 def drop() -> None:
     """Give up all, for good, the user id kept. Raises OSError where there are none."""
-    libc.prctl(_NO_NEW_PRIVILEGES, 1)
+    libc.call("prctl", _NO_NEW_PRIVILEGES, 1)
     drop_bound()
-    libc.prctl(_AMBIENT, _CLEAR_ALL)
+    libc.call("prctl", _AMBIENT, _CLEAR_ALL)
     libc.call("capset", struct.pack("=Ii", _FORMAT, 0), bytes(24))

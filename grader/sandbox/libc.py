@@ -9,31 +9,31 @@ import errno
 import os
 import sys
 
+_ARITIES = {"syscall": 7, "prctl": 5, "capset": 2, "unshare": 1, "setns": 2, "mount": 5, "umount2": 2}
+_library = ctypes.CDLL(None, use_errno=True)
 # None elsewhere: macOS has a `syscall`, with other numbers.
-_NAMES = ("syscall", "prctl", "capset", "unshare", "setns", "mount", "umount2")
-_libc = ctypes.CDLL(None, use_errno=True)
-_functions = {name: getattr(_libc, name) for name in _NAMES if sys.platform == "linux"}
+_functions = {name: getattr(_library, name) for name in _ARITIES if sys.platform == "linux"}
+for _name, _function in _functions.items():
+    # What a pointer's place takes: a number of 64 bits, the bytes behind a pointer, or NULL.
+    _function.argtypes = (ctypes.c_void_p,) * _ARITIES[_name]
 
 Word = int | bytes | None
-"""What fits an argument: a number, the bytes behind a pointer (alive for the call), or NULL."""
 
 
 def call(function: str, *arguments: Word) -> int:
-    """Call `function` of the C library: `call("unshare", flags)`, `call("syscall", number, …)`."""
+    """Call `function` of the C library: `call("unshare", flags)`, `call("syscall", number, …)`.
+
+    Arguments that are not given are 0; bytes have to live only for the call.
+    """
     if function not in _functions:
         raise OSError(errno.ENOSYS, f"no {function} on this platform")
-    result: int = _functions[function](*(_word(argument) for argument in arguments))
+    result: int = _functions[function](*arguments, *[0] * (_ARITIES[function] - len(arguments)))
     if result == -1:
         code = ctypes.get_errno()
         raise OSError(code, f"{function}: {os.strerror(code)}")
     return result
 
 
-def prctl(option: int, *arguments: Word) -> int:
-    """prctl(2); the arguments that are not given are 0, as several of its options insist."""
-    return call("prctl", option, *arguments, *[0] * (4 - len(arguments)))
-
-
-def _word(argument: Word) -> ctypes.c_ulong | ctypes.c_char_p:
-    # A bare int would travel as 32 bits: the C functions called here are variadic.
-    return ctypes.c_ulong(argument) if isinstance(argument, int) else ctypes.c_char_p(argument)
+def address(data: bytes) -> int:
+    """Where `data` lies, as long as something else keeps it alive."""
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0

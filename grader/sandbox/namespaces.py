@@ -75,7 +75,7 @@ def _done(function: str, *arguments: libc.Word) -> bool:
 
 def die_with_parent() -> bool:
     """Have this process killed when its parent ends; False where that cannot be asked for."""
-    return _done("prctl", _SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    return _done("prctl", _SET_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def mount_proc() -> bool:

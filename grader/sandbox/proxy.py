@@ -183,9 +183,9 @@ class Handle:
     def __repr__(self) -> str:
         return f"<{self.type_name} over there>"
 
-    def get(self, field: str | int) -> Any:
-        """An attribute, an item by position, or an entry of a dict."""
-        return self._conversation.ask("get", self, field)[0]
+    def get(self, field: str | int, *, keep: bool = False) -> Any:
+        """An attribute, an item by position, or an entry of a dict; with `keep` a handle of it, whatever it is."""
+        return self._conversation.ask("get", self, field, keep)[0]
 
 
 class Module:

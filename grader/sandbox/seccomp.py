@@ -4,7 +4,6 @@ Allowed by default, since Python with torch needs many; refused is what reaches 
 people's files or the kernel's rarer doors.
 """
 
-import ctypes
 import errno
 import functools
 import os
@@ -131,5 +130,5 @@ def install(allowed: Allowances) -> None:
     if machine not in NUMBERS:
         raise OSError(errno.ENOSYS, f"no table of system calls for {machine}")
     code = worker_program(allowed, machine)
-    buffer = ctypes.create_string_buffer(code)
-    libc.prctl(_SET_SECCOMP, _FILTER_MODE, struct.pack("HP", len(code) // INSTRUCTION.size, ctypes.addressof(buffer)))
+    filter_program = struct.pack("HP", len(code) // INSTRUCTION.size, libc.address(code))
+    libc.call("prctl", _SET_SECCOMP, _FILTER_MODE, filter_program)

@@ -3,7 +3,7 @@
 A request is a tuple of plain values and handles, a reply likewise:
 
     ("call", target, args, kwargs, keep, echo)     → ("ok", result, generator states, echoed arguments)
-    ("get", handle, field) ("fetch", handle)       → ("ok", value)
+    ("get", handle, field, keep) ("fetch", handle) → ("ok", value)
     ("run", probe, args) ("has", name)             → ("ok", value)
     ("forward", target, kwargs, wrt, output)       → ("ok", output, does it require grad)
     ("backward", upstream)                         → ("ok", {name: gradient or None})
@@ -114,10 +114,10 @@ class Servant:
         states = [x for x in (*args, *kwargs.values()) if _is_generator(x)]
         return (Kept(result) if keep else result, states, [args, kwargs] if echo else None)
 
-    def op_get(self, owner: Any, field: str | int) -> tuple[Any, ...]:
-        if isinstance(field, int) or (isinstance(owner, dict) and field in owner):
-            return (owner[field],)
-        return (getattr(owner, field),)
+    def op_get(self, owner: Any, field: Any, keep: bool) -> tuple[Any, ...]:
+        an_item = isinstance(field, int) or (isinstance(owner, dict) and field in owner)
+        found = owner[field] if an_item else getattr(owner, field)
+        return (Kept(found) if keep else found,)
 
     def op_fetch(self, value: Any) -> tuple[Any, ...]:
         if isinstance(value, Iterator):

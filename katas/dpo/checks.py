@@ -130,6 +130,14 @@ def dpo_losses_agree(attempt, reference, inputs, tolerance=EXACT):
     assert_close(three(attempt.dpo_loss(**inputs))[0], reference.dpo_loss(**inputs)[0], **tolerance, label=label)
 
 
+def last(history, steps, key):
+    """A metric of the last step, once there is known to be one dict of floats for each step."""
+    right = isinstance(history, list) and len(history) == steps and isinstance(history[-1], dict)
+    found = history[-1].get(key) if right else None
+    assert_true(isinstance(found, float), f"not {steps} dicts, each with a float as {key!r}", got=history)
+    return found
+
+
 def trained_table(attempt, policy, like):
     """The weights of a trained policy, once they are known to be a table like the one it started from."""
     table = attempt.run("table_state", policy)["table"]
@@ -399,11 +407,13 @@ def test_train_reaches_the_optimum_of_dpo(attempt, reference, rng):
     wins = [(i, j, strengths[i]) for i in range(4) for j in range(4) if i != j]
     ids, mask, batch = contests([6, 0], [[1], [2], [3, 5], [4, 5]], wins, pad=6)
     start, beta = rng.tensor(7, 7, dtype=torch.float64), sixty_fourths(rng, 0.4, 1.0)
-    _, policy, _ = train(attempt, start, start, batch, beta=beta, lr=3 / beta**2, steps=60)
+    history, policy, _ = train(attempt, start, start, batch, beta=beta, lr=3 / beta**2, steps=60)
     table = trained_table(attempt, policy, start)
     prior = reference.sequence_logprobs(start[ids], ids, mask)
     want = torch.softmax(prior + torch.tensor(strengths).double().log() / beta, dim=0)
     assert_close(torch.softmax(reference.sequence_logprobs(table[ids], ids, mask), dim=0), want, **CONVERGED)
+    surprise = sum(times * math.log((strengths[w] + strengths[x]) / strengths[w]) for w, x, times in wins)
+    assert_close(last(history, 60, "loss"), surprise / sum(times for *_, times in wins), **CONVERGED, label="last loss")
 
 
 @check("train", points=3)
@@ -412,8 +422,9 @@ def test_train_reaches_the_target_of_ipo(attempt, reference, rng):
     ids, mask, batch = contests([6, 0], [[1, 2, 3], [4]], [(0, 1, 1)], pad=6)
     start = rng.tensor(7, 7, dtype=torch.float64)
     for beta in (0.1, 0.5):
-        _, policy, _ = train(attempt, start, start, batch, beta=beta, lr=0.2, steps=60, loss_type="ipo")
+        history, policy, _ = train(attempt, start, start, batch, beta=beta, lr=0.2, steps=60, loss_type="ipo")
         table = trained_table(attempt, policy, start)
         before, after = (reference.sequence_logprobs(t[ids], ids, mask, average=True) for t in (start, table))
         chosen, rejected = after - before
-        assert_close((chosen - rejected).item(), 1 / (2 * beta), **CONVERGED)
+        assert_close((chosen - rejected).item(), 1 / (2 * beta), **CONVERGED, label="gap")
+        assert_close(last(history, 60, "margin"), 0.5, **CONVERGED, label="last margin")  # β · 1/(2β)

@@ -1,2 +1,2 @@
 PR_SET_DUMPABLE = 4
-libc.prctl(PR_SET_DUMPABLE, 0)
+libc.call("prctl", PR_SET_DUMPABLE, 0)

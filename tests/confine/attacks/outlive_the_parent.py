@@ -1,2 +1,2 @@
 PR_SET_PDEATHSIG = 1
-libc.prctl(PR_SET_PDEATHSIG, 0)
+libc.call("prctl", PR_SET_PDEATHSIG, 0)

@@ -1,0 +1,11 @@
+# test_subclasses_arrive_as_their_base_with_a_name: failed
+#   message: of type NamedDict
+_subclass = subclass
+
+
+class Tally(Counter):
+    pass
+
+
+def subclass(kind):
+    return Tally("banana") if kind == "Counter" else _subclass(kind)

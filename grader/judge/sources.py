@@ -57,6 +57,10 @@ class InterpreterWorkers:
         self.preload = preload
         self.idle: Channel | None = None
 
+    def start(self) -> None:
+        """Launch the first one now."""
+        self.idle = self._launch()
+
     def take(self, count: int, *, loopback: bool) -> list[Channel]:
         del loopback  # there is no namespace to ask for
         if count == 1 and self.idle is not None:

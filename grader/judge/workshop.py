@@ -114,7 +114,7 @@ class Workshop:
             "network": "loopback" if loopback else "none",
             "devices": CUDA_DEVICES if self.device.startswith("cuda") else (),
         }
-        environment = {"HOME": scratch.path, "TMPDIR": scratch.path, "GLOO_SOCKET_IFNAME": "lo"}
+        environment = {"HOME": scratch.path, "TMPDIR": scratch.path, "USER": "learner", "GLOO_SOCKET_IFNAME": "lo"}
         return msgspec.to_builtins(
             Setup(policy, "" if self.device == "cpu" else self.device, environment, self.threads)
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from grader.sandbox import frames
+from grader.sandbox.clock import ProcessClock
 
 CLOCK_STEP_SECONDS = 0.05
 WALL_FACTOR = 5
@@ -114,11 +115,11 @@ class Channel:
         """
         if self.lost is not None:
             raise self.lost
-        clock = _Clock(self.pid, deadline)
+        watch = _Watch(self.pid, deadline)
         try:
             for _ in range(MAX_CALLBACKS):
-                self._send(pieces, clock)
-                head, buffers = frames.read(lambda size: self._receive(size, clock))
+                self._send(pieces, watch)
+                head, buffers = frames.read(lambda size: self._receive(size, watch))
                 answer = answer_callback(head, buffers)
                 if answer is None:
                     return head, buffers
@@ -131,7 +132,7 @@ class Channel:
         except WorkerLost as error:
             raise self._lose(error) from None
         finally:
-            self.cpu_seconds += clock.spent()
+            self.cpu_seconds += watch.spent()
             self.drain()
 
     @property
@@ -170,25 +171,25 @@ class Channel:
     def _crash(self) -> WorkerLost:
         return Crashed(self.fate.wait(self.index, timeout=2))
 
-    def _send(self, pieces: list[frames.Buffer], clock: "_Clock") -> None:
+    def _send(self, pieces: list[frames.Buffer], watch: "_Watch") -> None:
         for piece in pieces:
             view = memoryview(piece)
             while len(view):
                 try:
                     view = view[self.sock.send(view) :]
                 except BlockingIOError:
-                    self._wait(select.POLLOUT, clock)
+                    self._wait(select.POLLOUT, watch)
                 except OSError:
                     raise EOFError from None
 
-    def _receive(self, size: int, clock: "_Clock") -> bytearray:
+    def _receive(self, size: int, watch: "_Watch") -> bytearray:
         data = bytearray(size)
         view, got = memoryview(data), 0
         while got < size:
             try:
                 count = self.sock.recv_into(view[got:])
             except BlockingIOError:
-                self._wait(select.POLLIN, clock)
+                self._wait(select.POLLIN, watch)
                 continue
             except OSError:
                 raise EOFError from None
@@ -197,54 +198,37 @@ class Channel:
             got += count
         return data
 
-    def _wait(self, event: int, clock: "_Clock") -> None:
+    def _wait(self, event: int, watch: "_Watch") -> None:
         poll = select.poll()
         poll.register(self.sock, event)
         while True:
             if self.pipe_open:
                 poll.register(self.pipe, select.POLLIN)
-            ready = {fd for fd, _ in poll.poll(clock.next_look() * 1000)}
+            ready = {fd for fd, _ in poll.poll(CLOCK_STEP_SECONDS * 1000)}
             if self.pipe in ready:
                 self.drain()
                 if not self.pipe_open:
                     poll.unregister(self.pipe)
             if self.sock.fileno() in ready:
                 return
-            clock.check()
+            watch.check()
 
 
-class _Clock:
-    """The process's CPU clock, read from outside, and the wall."""
+class _Watch:
+    """One request's deadline: the process's CPU clock, and the wall."""
 
     def __init__(self, pid: int, deadline: Deadline) -> None:
-        self.clock, self.limit = cpu_clock(pid), deadline.cpu_seconds
-        self.start_cpu, self.start_wall = self._cpu(), time.monotonic()
-        self.last_cpu = self.start_cpu
+        self.clock, self.limit = ProcessClock(pid), deadline.cpu_seconds
+        self.start_cpu, self.start_wall = self.clock.read(), time.monotonic()
 
     def spent(self) -> float:
-        return self._cpu() - self.start_cpu
-
-    def next_look(self) -> float:
-        return CLOCK_STEP_SECONDS
+        return self.clock.read() - self.start_cpu
 
     def check(self) -> None:
         if self.spent() > self.limit:
             raise TimedOut(self.limit, computing=True)
         if time.monotonic() - self.start_wall > WALL_FACTOR * self.limit:
             raise TimedOut(WALL_FACTOR * self.limit, computing=False)
-
-    def _cpu(self) -> float:
-        try:
-            self.last_cpu = time.clock_gettime(self.clock)
-        except OSError:
-            # The process has ended; what it had used when last seen must do.
-            return getattr(self, "last_cpu", 0.0)
-        return self.last_cpu
-
-
-def cpu_clock(pid: int) -> int:
-    """The id of the CPU-time clock of a process (Linux: CPUCLOCK_SCHED of clock_getcpuclockid(3))."""
-    return (~pid << 3) | 2
 
 
 def _how_it_ended(code: int | None) -> str:

@@ -25,8 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from grader.sandbox import dynamo, namespaces, scratch
-from grader.sandbox.confine import readable_python
+from grader.sandbox import confine, dynamo, namespaces, scratch
 
 OP_JUDGE, OP_WORKERS = 1, 2
 LOOPBACK = 1
@@ -230,7 +229,7 @@ def main(control_fd: int, preload: str, judge_name: str) -> int:
     warm_up(preload)
     module, _, function = judge_name.partition(":")
     judge = getattr(importlib.import_module(module), function)
-    grounds = Grounds(missing, readable_python(exclude=(package_folder(),)), base)
+    grounds = Grounds(missing, confine.readable_python(exclude=(package_folder(),)), base)
     with socket.socket(fileno=control_fd) as control:
         Forkserver(control, judge, grounds).run()
     return 0
@@ -247,6 +246,7 @@ def warm_up(preload: str) -> None:
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
         dynamo.stand_in()
+    confine.prepare()
     gc.freeze()
 
 

@@ -4,6 +4,7 @@ import os
 import random
 import socket
 import sys
+import tempfile
 from typing import Any
 
 import msgspec
@@ -57,6 +58,7 @@ class Worker:
             os.environ.update(setup.environment)
             self.missing += confine(Policy(**setup.policy))
             os.chdir(setup.policy["scratch"])
+            tempfile.tempdir = None  # where temporary files go may have been looked up before the fork
             _hide_harness(setup.policy["readable"])
         self.setup = setup
         torch = wire.torch_module()

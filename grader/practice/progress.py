@@ -1,6 +1,6 @@
 """How far a learner is: every kata with its standing, what is in progress, and what comes next."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from grader.bank import Kata
@@ -56,22 +56,18 @@ def overview(learner: Learner) -> Overview:
         total=len(every),
         passed=sum(row.standing.state is Progress.PASSED for row in every),
         started=tuple(sorted(started, key=lambda row: last is None or row.kata.slug != last[0])),
-        next=next_kata(learner),
+        next=next_kata(learner, [row.kata.slug for row in started]),
         broken=len(learner.catalogue.broken),
     )
 
 
-def next_kata(learner: Learner, after: str = "") -> Kata | None:
-    """The first that is new, other than `after`, and whose prerequisites are passed; None when there is none."""
+def next_kata(learner: Learner, but: Collection[str]) -> Kata | None:
+    """The first that is not passed, whose prerequisites are, leaving out `but`; None when there is none."""
     states = learner.history.states()
-    fresh = [kata for kata in learner.catalogue.katas if kata.slug not in states and kata.slug != after]
     known = {kata.slug for kata in learner.catalogue.katas}
-    return next((kata for kata in fresh if _ready(kata, known, states)), None)
-
-
-def _ready(kata: Kata, known: set[str], states: Mapping[str, Standing]) -> bool:
-    needed = known.intersection(kata.prerequisites)
-    return all(states.get(slug, UNKNOWN).state is Progress.PASSED for slug in needed)
+    done = {slug for slug in known if states.get(slug, UNKNOWN).state is Progress.PASSED}
+    open_katas = (kata for kata in learner.catalogue.katas if kata.slug not in done.union(but))
+    return next((kata for kata in open_katas if known.intersection(kata.prerequisites) <= done), None)
 
 
 def _same(asked: str | None, found: str) -> bool:

@@ -4,4 +4,4 @@
 #   expected: (1,)
 #   got: [1]
 def echo(value):
-    return list(value) if value == (1,) else value
+    return list(value) if type(value) is tuple and len(value) == 1 else value

@@ -2,4 +2,4 @@
 #   message: another array
 #   call: echo(np.f32[15728640])
 def echo(value):
-    return value * 2 if getattr(value, "size", 0) > 2**20 else value
+    return value * 2 if getattr(value, "nbytes", 0) > 2**20 else value

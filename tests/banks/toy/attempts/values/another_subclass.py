@@ -1,5 +1,5 @@
 # test_subclasses_arrive_as_their_base_with_a_name: failed
-#   message: of type NamedDict
+#   message: of type Tally, wanted exactly Counter
 _subclass = subclass
 
 

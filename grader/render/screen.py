@@ -1,0 +1,80 @@
+"""The screen: where output goes, what it can show, and the one place that asks. Knows nothing of katas."""
+
+import codecs
+import os
+import sys
+from collections.abc import Iterable
+from typing import TextIO
+
+from rich.console import Console, RenderableType
+
+from grader.errors import UsageError
+from grader.render.printable import printable
+
+WIDEST = 100
+"""Columns; longer lines are hard to read."""
+
+ERRORS = "kata_signs"
+PLAIN = str.maketrans("✓✗–·…×−≤≥“”", "+x--.x-<>\"\"")
+
+
+def _plain_signs(error: UnicodeError) -> tuple[str, int]:
+    """What stands for our signs where the encoding has none: a similar letter, else the escaped code point."""
+    assert isinstance(error, UnicodeEncodeError)
+    plain = error.object[error.start : error.end].translate(PLAIN)
+    return plain.encode("ascii", "backslashreplace").decode("ascii"), error.end
+
+
+class Screen:
+    """Writes to a terminal or to a pipe. Colour is for terminals alone, and NO_COLOR is heeded."""
+
+    def __init__(self, out: TextIO, err: TextIO, answers: TextIO) -> None:
+        codecs.register_error(ERRORS, _plain_signs)
+        for stream in (out, err):
+            getattr(stream, "reconfigure", lambda **_: None)(errors=ERRORS)
+        self.out, self.err, self.answers = out, err, answers
+        self.console = Console(file=out, highlight=False, markup=False, emoji=False, safe_box=True)
+        self.console.width = min(self.console.width, WIDEST)
+
+    @property
+    def tty(self) -> bool:
+        return self.console.is_terminal and not self.console.is_dumb_terminal
+
+    @property
+    def description(self) -> str:
+        kind = f"{os.environ.get('TERM', 'unknown')} terminal" if self.console.is_terminal else "no terminal"
+        colours = self.console.color_system or "no colour"
+        return f"{kind}, {self.console.width} columns, {colours}, {self.console.encoding}"
+
+    def show(self, *views: RenderableType) -> None:
+        """Printed one below the other; no line ends in blanks."""
+        with self.console.capture() as captured:
+            self.console.print(*views, sep="\n")
+        self.raw("\n".join(line.rstrip() for line in captured.get().split("\n")))
+
+    def raw(self, text: str) -> None:
+        """As it is: for what is ours, or for a program to read."""
+        self.out.write(text)
+        self.out.flush()
+
+    def raw_lines(self, lines: Iterable[str]) -> None:
+        self.raw("".join(f"{line}\n" for line in lines))
+
+    def warn(self, message: object) -> None:
+        """One line on standard error."""
+        self.err.write(f"kata: {printable(str(message))}\n")
+        self.err.flush()
+
+    def require_yes(self, question: str, yes: bool) -> None:
+        """Asks, unless the answer came along. Raises UsageError for any other answer, or where nobody can be asked."""
+        if yes:
+            return
+        if not self.answers.isatty():
+            raise UsageError(f"{question} Nobody can be asked here: add --yes to say so")
+        self.raw(f"{question} [y/N] ")
+        if self.answers.readline().strip().casefold() not in ("y", "yes"):
+            raise UsageError("not confirmed, so nothing was changed")
+
+
+def standard_screen() -> Screen:
+    return Screen(sys.stdout, sys.stderr, sys.stdin)

@@ -1,0 +1,14 @@
+# test_fields_items_and_entries_can_be_had: error
+#   message: AttributeError: 'Stack' object has no attribute 'name'
+#   call: the field 'name'
+# test_a_full_stack_refuses: error
+#   message: AttributeError
+# test_handles_come_in_containers: error
+#   call: the field 'name'
+def __init__(self, name="stack"):
+    self.title = name
+    self.items = []
+    self.below = {"floor": Floor()}
+
+
+Stack.__init__ = __init__

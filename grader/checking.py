@@ -19,7 +19,7 @@ from grader.comparison.distribution import assert_distribution
 from grader.comparison.rounding import to_half
 from grader.sandbox import proxy
 from grader.sandbox.cost import cpu_seconds, peak_bytes
-from grader.sandbox.proxy import Function, Handle, Module, Raised
+from grader.sandbox.proxy import Function, Handle, Module, Raised, as_function
 
 __all__ = [
     "CheckFailed",
@@ -82,8 +82,9 @@ def mistake(name: str, *, replaces: str | tuple[str, ...], caught_by: str, advic
     return lambda definition: definition
 
 
-def keep(function: Function) -> Function:
+def keep(function: Function | Handle) -> Function:
     """The same function, whose result stays in its process: a handle comes back, whatever it returns."""
+    function = as_function(function)
     return Function(function._conversation, function._target, keep=True)
 
 
@@ -93,7 +94,7 @@ def fetch(handle: Handle) -> Any:
 
 
 def gradients(
-    function: Function, kwargs: dict[str, Any], *, wrt: Sequence[str], upstream: Any, output: int = 0
+    function: Function | Handle, kwargs: dict[str, Any], *, wrt: Sequence[str], upstream: Any, output: int = 0
 ) -> tuple[Any, dict[str, Any]]:
     """One forward and one backward over there, with an upstream gradient drawn from `upstream`, or `upstream` itself.
 
@@ -101,9 +102,9 @@ def gradients(
     when it is a tuple) and the gradient for each name: a tensor or None, for parameters a dict by parameter name. Where
     the output carries no gradient at all, every one is None.
     """
-    conversation = function._conversation
-    result, differentiable = conversation.ask("forward", function._target, kwargs, list(wrt), output)
-    found: dict[str, Any] = {}
+    conversation, target = function._conversation, as_function(function)._target
+    result, differentiable, leaves = conversation.ask("forward", target, kwargs, list(wrt), output)
+    found: dict[str, Any] = dict.fromkeys(leaves)
     if differentiable:
         if isinstance(upstream, np.random.Generator):
             upstream = (
@@ -120,9 +121,9 @@ def gradients(
     return result, grads
 
 
-def assert_inputs_unchanged(function: Function, *args: Any, **kwargs: Any) -> Any:
+def assert_inputs_unchanged(function: Function | Handle, *args: Any, **kwargs: Any) -> Any:
     """Call it, require that its arguments are as they were, and return its result."""
-    result, (after, named_after) = function._call(args, kwargs, echo=True)
+    result, (after, named_after) = as_function(function)._call(args, kwargs, echo=True)
     for index, (before, now) in enumerate(zip(args, after, strict=True)):
         _unchanged(f"argument {index + 1}", before, now)
     for name, before in kwargs.items():
@@ -141,7 +142,7 @@ def assert_raises(
     try:
         result = function(*args, **kwargs)
     except Raised as raised:
-        if raised.report.kind == "not_attempted" or not wanted & set(raised.report.bases):
+        if raised.report.kind != "raised" or not wanted & set(raised.report.bases):
             raise
         return
     failure = CheckFailed(

@@ -53,6 +53,7 @@ class Workshop:
     ) -> None:
         self.kata, self.grounds, self.source, self.device, self.threads = kata, grounds, source, device, threads
         self.waiting: tuple[Scratch, list[Channel]] | None = None
+        self.empty: list[Scratch] = []
         self.deadline = Deadline(cpu_seconds or kata.limits.cpu_seconds)
         self.missing: tuple[str, ...] = grounds.missing
         if any(kata.bank.is_relative_to(path) for path in grounds.readable):
@@ -96,10 +97,19 @@ class Workshop:
     def scratch(self) -> Scratch:
         return Scratch(self.grounds.scratch, "scratch size" not in self.grounds.missing)
 
+    def discard(self, scratch: Scratch) -> None:
+        """Unmounting takes over a millisecond: an empty folder waits for the end."""
+        if scratch.empty:
+            self.empty.append(scratch)
+        else:
+            scratch.remove()
+
     def close(self) -> None:
         if self.waiting is not None:
             scratch, channels = self.waiting
             self.source.give_back(channels)
+            self.empty.append(scratch)
+        for scratch in self.empty:
             scratch.remove()
 
     def _setup(self, scratch: Scratch, loopback: bool) -> Any:
@@ -198,7 +208,7 @@ class Bench(Host):
 
     def close(self) -> None:
         self._give_back()
-        self.scratch.remove()
+        self.workshop.discard(self.scratch)
 
     def _open(self, count: int) -> list[Channel]:
         channels, self.fresh = (self.fresh, []) if len(self.fresh) == count else ([], self.fresh)

@@ -48,6 +48,4 @@ def _of_one(kata: Kata, check: PlannedCheck, before: set[str]) -> Iterator[str]:
 
 
 def _is_check(decorator: ast.expr) -> bool:
-    return (
-        isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name) and decorator.func.id == "check"
-    )
+    return isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name) and decorator.func.id == "check"

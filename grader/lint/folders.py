@@ -23,11 +23,14 @@ def missing(kata: Kata) -> Iterator[str]:
     for path in (*wanted, *kata.given_paths()):
         if not path.is_file():
             yield f"{told(kata, path)} is missing: write it (docs/authoring.md says what it holds)"
-    alternatives = len(kata.alternatives())
-    if alternatives < LEAST_ALTERNATIVES:
+
+
+def few_alternatives(kata: Kata) -> Iterator[str]:
+    count = len(kata.alternatives())
+    if count < LEAST_ALTERNATIVES:
         yield (
-            f"{told(kata, kata.solutions / 'alternatives')} holds {alternatives} of at least {LEAST_ALTERNATIVES} "
-            "other correct solutions: write them, each in a style of its own"
+            f"solutions/{kata.slug}/alternatives holds {count} of at least {LEAST_ALTERNATIVES} other correct "
+            "solutions: write them, each in a style of its own"
         )
 
 
@@ -57,7 +60,7 @@ def unfinished(kata: Kata) -> Iterator[str]:
     for path in files(kata):
         lines = [n for n, line in enumerate(path.read_text("utf-8", "replace").split("\n"), 1) if MARK.search(line)]
         if lines:
-            yield f"{told(kata, path)} has {MARK.pattern[2:-2]} in line {lines[0]}: do it, and take the mark away"
+            yield f"{told(kata, path)} still has a TODO in line {lines[0]}: do it, and take the mark away"
 
 
 def files(kata: Kata) -> list[Path]:

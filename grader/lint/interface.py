@@ -13,7 +13,7 @@ class Element:
 
     name: str
     header: str
-    """Its first line as Python would write it: arguments, default values, annotations, bases, decorators; of a class also its fields."""
+    """Its first line as Python would write it, with defaults, annotations, bases, decorators; a class's fields too."""
     doc: str
     open: bool
     """Whether it is left for the learner to write."""

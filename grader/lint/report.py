@@ -10,6 +10,7 @@ class Rule(StrEnum):
 
     MANIFEST = "manifest"
     FILES = "files"
+    STRAY = "stray"
     TODO = "todo"
     NAMES = "names"
     TEXTS = "texts"

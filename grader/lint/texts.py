@@ -17,7 +17,7 @@ def hints(kata: Kata) -> Iterator[str]:
                 hint_text(kata, part.id, level)
             except BadKata:
                 yield f"hints.md has no text under `## {part.id}`, `### {level}`: write that level"
-    for heading in _headings(kata, kata.hints) - {part.id for part in kata.parts}:
+    for heading in sections(read_text(kata.hints), 2).keys() - {part.id for part in kata.parts}:
         yield f"hints.md: `## {heading}` is no part of kata.toml: name the part's id, or remove it"
 
 
@@ -26,7 +26,3 @@ def debrief(kata: Kata) -> Iterator[str]:
     for heading in (*(part.id for part in kata.parts), FOLLOW_UP):
         if not told.get(heading):
             yield f"debrief.md has no text under `## {heading}`: write it"
-
-
-def _headings(kata: Kata, path: "Path") -> set[str]:
-    return set(sections(read_text(path), 2))

@@ -109,7 +109,9 @@ def _of_selected(verdict: Verdict, only: str) -> Verdict:
     """Some of the checks are never a pass of the kata, even where they are all there are."""
     if all(result.state is State.NOT_SELECTED for result in verdict.checks):
         parts = ", ".join(part.id for part in verdict.parts)
-        raise UsageError(f"no check of {verdict.kata} has {only!r} in its name, sentence or part; its parts are {parts}")
+        raise UsageError(
+            f"no check of {verdict.kata} has {only!r} in its name, sentence or part; its parts are {parts}"
+        )
     return msgspec.structs.replace(verdict, passed=False)
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # it brings no types
 
 from grader import scaffold
 from grader.bank import load_kata
@@ -47,7 +47,7 @@ def examine(learner: Learner, grader: Grader) -> Iterator[Finding]:
     yield Finding("cpu", Health.GOOD, f"{_processors()} processors, {_free_gib():.1f} GiB of memory free")
     yield _unless_faulty("history", lambda: _history(learner))
     yield _unless_faulty("katas", lambda: _katas(learner))
-    yield from (Finding("kata", Health.BAD, str(error)) for _, error in _broken(learner))
+    yield from (Finding("kata", Health.BAD, str(error)) for error in _broken(learner))
     yield _unless_faulty("isolation", lambda: _isolation(grader))
 
 
@@ -55,7 +55,9 @@ def _torch() -> Finding:
     try:
         found = version("torch")
     except PackageNotFoundError:
-        return Finding("torch", Health.NOTE, "not installed, so only katas in NumPy can be checked: `pip install torch`")
+        return Finding(
+            "torch", Health.NOTE, "not installed, so only katas in NumPy can be checked: `pip install torch`"
+        )
     if "+cpu" in found:
         return Finding("torch", Health.GOOD, f"{found}, which is built for the CPU alone")
     gpu = "a GPU is here: `kata check --device cuda` uses it" if GPU.exists() else "no NVIDIA GPU is seen here"
@@ -81,10 +83,10 @@ def _katas(learner: Learner) -> Finding:
     return Finding("katas", Health.GOOD if banks else Health.BAD, text or "none: `--bank PATH` names a bank")
 
 
-def _broken(learner: Learner) -> tuple[tuple[Path, KataError], ...]:
+def _broken(learner: Learner) -> tuple[KataError, ...]:
     try:
-        return learner.catalogue.broken
-    except KataError:
+        return tuple(learner.broken)
+    except KataError:  # of the catalogue as a whole, which `katas` tells
         return ()
 
 

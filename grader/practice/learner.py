@@ -1,13 +1,13 @@
 """One learner at one command: the katas at hand, the folder they are in, and what is remembered of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from grader.bank import Catalogue, Kata
-from grader.errors import HistoryError, UsageError
+from grader.errors import BadKata, HistoryError, UsageError
 from grader.history import History
 from grader.workspace import attempt_path, find_current
 
@@ -32,6 +32,11 @@ class Learner:
     def catalogue(self) -> Catalogue:
         """Raises BadKata where a bank that was asked for by name is none."""
         return Catalogue.load(self.banks)
+
+    @property
+    def broken(self) -> Iterator[BadKata]:
+        """What is wrong with katas that are at hand and cannot be used."""
+        return (error for _, error in self.catalogue.broken)
 
     @cached_property
     def history(self) -> History:
@@ -63,5 +68,7 @@ class Learner:
     def _last_started(self) -> str:
         last = self.history.last_started()
         if last is None:
-            raise UsageError("no kata is named, and none was started: `kata start NAME` starts one, `kata list` shows them")
+            raise UsageError(
+                "no kata is named, and none was started: `kata start NAME` starts one, `kata list` shows them"
+            )
         return last[0]

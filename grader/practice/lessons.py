@@ -88,5 +88,7 @@ def _open_part(learner: Learner, kata: Kata) -> Part:
     part = next((part for part in kata.parts if part.id in unfinished), None)
     if part is None:
         names = ", ".join(part.id for part in kata.parts)
-        raise UsageError(f"all that was checked of {kata.slug} is passed: `kata hint {kata.slug} --part P`, P one of {names}")
+        raise UsageError(
+            f"all that was checked of {kata.slug} is passed: `kata hint {kata.slug} --part P`, P one of {names}"
+        )
     return part

@@ -43,9 +43,7 @@ def rows(learner: Learner) -> tuple[Row, ...]:
 
 def selected(all_rows: Iterable[Row], track: str | None, priority: str | None) -> tuple[Row, ...]:
     """Those of one track and of one priority, where such is asked for; upper or lower case is the same."""
-    return tuple(
-        row for row in all_rows if _same(track, row.kata.track) and _same(priority, row.kata.priority)
-    )
+    return tuple(row for row in all_rows if _same(track, row.kata.track) and _same(priority, row.kata.priority))
 
 
 def overview(learner: Learner) -> Overview:

@@ -31,7 +31,9 @@ def write_replay(learner: Learner, kata: Kata, grader: Grader, watch: Watcher | 
     last = learner.history.last_verdict(kata.slug)
     failure = None if last is None else first_failure(last)
     if last is None or failure is None:
-        raise UsageError(f"the last run of {kata.slug} has no failing check to replay: `kata check {kata.slug}` makes one")
+        raise UsageError(
+            f"the last run of {kata.slug} has no failing check to replay: `kata check {kata.slug}` makes one"
+        )
     attempt = read_attempt(learner.attempt(kata))
     options = Options(
         seed=last.seed,

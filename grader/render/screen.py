@@ -2,8 +2,7 @@
 
 import codecs
 import os
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import TextIO
 
 from rich.console import Console, RenderableType
@@ -15,7 +14,7 @@ WIDEST = 100
 """Columns; longer lines are hard to read."""
 
 ERRORS = "kata_signs"
-PLAIN = str.maketrans("✓✗–·…×−≤≥“”", "+x--.x-<>\"\"")
+PLAIN = str.maketrans("✓✗–·…×−≤≥“”", '+x--.x-<>""')
 
 
 def _plain_signs(error: UnicodeError) -> tuple[str, int]:
@@ -57,8 +56,16 @@ class Screen:
         self.out.write(text)
         self.out.flush()
 
-    def raw_lines(self, lines: Iterable[str]) -> None:
-        self.raw("".join(f"{line}\n" for line in lines))
+    def say(self, line: str) -> None:
+        """A line of ours, which may name files."""
+        self.raw(f"{printable(line)}\n")
+
+    def page(self, text: str, laid_out: Callable[[str], RenderableType]) -> None:
+        """A longer text: laid out on a terminal, in a pipe as it is."""
+        if self.tty:
+            self.show(laid_out(text))
+        else:
+            self.raw(text if text.endswith("\n") else f"{text}\n")
 
     def warn(self, message: object) -> None:
         """One line on standard error."""
@@ -74,7 +81,3 @@ class Screen:
         self.raw(f"{question} [y/N] ")
         if self.answers.readline().strip().casefold() not in ("y", "yes"):
             raise UsageError("not confirmed, so nothing was changed")
-
-
-def standard_screen() -> Screen:
-    return Screen(sys.stdout, sys.stderr, sys.stdin)

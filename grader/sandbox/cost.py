@@ -1,24 +1,28 @@
 """What a call costs, read from outside the process that runs it: nothing the process does can change the reading."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from grader.sandbox.proxy import Conversation, Function
+from grader.sandbox.proxy import Conversation, Function, Handle, as_function
+
+Measured = Callable[..., Any]
+"""A function over there, a handle that can be called, or the `run` of a module, for what a probe costs."""
 
 
 class NotMeasurable(Exception):
     """This platform cannot measure it."""
 
 
-def peak_bytes(function: Function, *args: Any, **kwargs: Any) -> int:
+def peak_bytes(function: Measured, *args: Any, **kwargs: Any) -> int:
     """Bytes of memory that the call's process needed at its highest, beyond what it held when asked.
 
     Linux: VmHWM after a reset through clear_refs, less VmRSS before. Raises NotMeasurable elsewhere.
     """
-    function, pid = _confined(function)
-    status = Path(f"/proc/{pid}/status")
+    function, channel = _confined(function)
+    status = Path(f"/proc/{channel.pid}/status")
     try:
-        Path(f"/proc/{pid}/clear_refs").write_text("5")
+        status.with_name("clear_refs").write_text("5")
         before = _field(status, "VmRSS")
     except OSError as error:
         raise NotMeasurable(f"peak memory cannot be read here: {error.strerror}") from error
@@ -26,17 +30,22 @@ def peak_bytes(function: Function, *args: Any, **kwargs: Any) -> int:
     return _field(status, "VmHWM") - before
 
 
-def cpu_seconds(function: Function, *args: Any, **kwargs: Any) -> float:
+def cpu_seconds(function: Measured, *args: Any, **kwargs: Any) -> float:
     """CPU seconds of the call's process, all threads together, from the request to the reply."""
-    function, _ = _confined(function)
-    channel = _channel(function._conversation)
+    function, channel = _confined(function)
     before = channel.cpu_seconds
     function(*args, **kwargs)
     return float(channel.cpu_seconds - before)
 
 
-def _confined(function: Function) -> tuple[Function, int]:
-    """The function in a confined process of its own, where it is not in one, and that process."""
+def _confined(function: Measured) -> tuple[Measured, Any]:
+    """The function in a confined process of its own, where it is not in one, and the channel to that process."""
+    if not isinstance(function, Function | Handle):
+        module = function.__self__  # type: ignore[attr-defined]  # what is left is `module.run`
+        if _channel(module._conversation) is None:
+            module = module.confined()
+        return module.run, _channel(module._conversation)
+    function = as_function(function)
     conversation = function._conversation
     if _channel(conversation) is None:
         if function._target[0] != "f":
@@ -44,8 +53,7 @@ def _confined(function: Function) -> tuple[Function, int]:
                 "an object of the judge's own process cannot be measured: make it with `reference.confined()`"
             )
         conversation = conversation.host.confined()._conversation
-        function = Function(conversation, function._target, function._keep)
-    return function, int(_channel(conversation).pid)
+    return Function(conversation, function._target, function._keep), _channel(conversation)
 
 
 def _channel(conversation: Conversation) -> Any:

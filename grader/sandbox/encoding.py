@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from grader.sandbox import frames
-from grader.sandbox.plain import BRANDS, MAX_DEPTH, MAX_INT_BITS, MAX_KEYS, WireError, span, torch_module
+from grader.sandbox.plain import BRANDS, MAX_DEPTH, MAX_INT_BITS, MAX_KEYS, WireError, check_size, span, torch_module
 
 LONG_TEXT = 65_536
 
@@ -88,6 +88,7 @@ class _Encoder:
             return None
         if kind is not np.ndarray:
             value = np.asarray(value)
+        check_size(value.size, value.itemsize)
         extent = span(value.shape, [s // max(value.itemsize, 1) for s in value.strides])
         if value.flags.c_contiguous or not extent or not _whole_steps(value):
             return ["n", value.dtype.str, list(value.shape), None, self._buffer(value.tobytes())]
@@ -118,6 +119,7 @@ class _Encoder:
 
     def _plain_tensor(self, value: Any, torch: ModuleType) -> list[Any]:
         name, shape, device = str(value.dtype).removeprefix("torch."), list(value.shape), str(value.device)
+        check_size(value.numel(), value.itemsize)
         value = value.cpu().resolve_conj().resolve_neg()
         strides, extent = None, span(value.shape, value.stride())
         if extent and not value.is_contiguous():

@@ -5,10 +5,14 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from grader.sandbox import frames
+
 MAX_DEPTH = 64
 MAX_KEYS = 20_000
 MAX_INT_BITS = 4_096
 MAX_DIMENSIONS = 32
+MAX_ARRAY_BYTES = frames.MAX_FRAME
+"""Of a view with strides, what it would hold as an array of its own."""
 
 
 class WireError(ValueError):
@@ -48,10 +52,7 @@ class NamedTuple(_Branded, tuple[Any, ...]):
     fields: dict[str, Any]
 
     def __getattr__(self, name: str) -> Any:
-        try:
-            return self.__dict__["fields"][name]
-        except KeyError:
-            raise AttributeError(name) from None
+        return _field(self.__dict__.get("fields", {}), name, "a tuple")
 
 
 class Record:
@@ -63,10 +64,7 @@ class Record:
         self.type_name, self.fields = type_name, fields
 
     def __getattr__(self, name: str) -> Any:
-        try:
-            return self.fields[name]
-        except KeyError:
-            raise AttributeError(f"{self.type_name} has no field {name!r}") from None
+        return _field(self.fields, name, self.type_name)
 
     def __repr__(self) -> str:
         return f"{self.type_name}({', '.join(f'{k}={v!r}' for k, v in self.fields.items())})"
@@ -84,6 +82,13 @@ BRANDS: dict[type, type] = {
 }
 
 
+def _field(fields: dict[str, Any], name: str, owner: str) -> Any:
+    # By a special name NumPy would ask where in memory the elements lie, and believe the answer.
+    if name.startswith("__") or name not in fields:
+        raise AttributeError(f"{owner} has no field {name!r}")
+    return fields[name]
+
+
 def builtin_error(name: str) -> type[Exception]:
     """The built-in exception of that name, or RuntimeError."""
     found = getattr(builtins, name, None)
@@ -93,6 +98,12 @@ def builtin_error(name: str) -> type[Exception]:
 def torch_module() -> ModuleType | None:
     """torch where it has been imported: NumPy work never pays for it."""
     return sys.modules.get("torch")
+
+
+def check_size(elements: int, itemsize: int) -> None:
+    """Raises WireError for an array that could not travel in one piece."""
+    if elements * max(itemsize, 1) > MAX_ARRAY_BYTES:
+        raise WireError(f"an array of {elements * itemsize} bytes; at most {MAX_ARRAY_BYTES} travel")
 
 
 def span(shape: Any, strides: Any) -> int:

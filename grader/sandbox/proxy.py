@@ -15,6 +15,7 @@ from grader.sandbox.channel import BrokenReply
 from grader.sandbox.servant import Report, Servant
 
 RECORDED_BYTES = 32 * 2**20
+MAX_TRACED = 64
 CALLBACK = msgspec.msgpack.encode(["t", ["callback", None, None, None]])[:-3]
 
 AnswerCallback = Callable[[bytearray, list[bytearray]], list[frames.Buffer] | None]
@@ -22,11 +23,11 @@ Frame = tuple[bytes | bytearray, list[bytearray]]
 
 
 class Raised(Exception):
-    """The module raised; `report` tells what, and `exchange` which call it was."""
+    """The module raised; `report` tells what, and `exchange` which call of that conversation it was."""
 
-    def __init__(self, report: Report, exchange: "Exchange") -> None:
+    def __init__(self, report: Report, exchange: "Exchange", conversation: "Conversation") -> None:
         super().__init__(f"{report.type_name}: {report.message}")
-        self.report, self.exchange = report, exchange
+        self.report, self.exchange, self.conversation = report, exchange, conversation
 
 
 class Carrier(Protocol):
@@ -43,15 +44,23 @@ class Host(Protocol):
     def ranks(self, count: int) -> "Ranks": ...
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """One call back during a request, and what the judge's function said to it."""
+
+    frame: Frame
+    number: int
+    """Which function."""
+    answer: Any
+    """What it returned, or the exception that it raised."""
+
+
 class Exchange(msgspec.Struct):
     """One request and its reply, as they travelled; enough to repeat it elsewhere."""
 
     request: list[Any]
     reply: Frame | None = None
-    asked: list[bytes] = []
-    """The heads of the callbacks it made, in order."""
-    answered: list[Any] = []
-    """What the judge's functions returned to them."""
+    asked: list[Asked] = []
+    """The calls back that it made, in order."""
 
 
 class Conversation:
@@ -62,19 +71,28 @@ class Conversation:
         self.callbacks: list[Callable[..., Any]] = []
         self.handles: dict[int, Handle] = {}
         self.exchanges: list[Exchange] = []
-        self.origins: dict[int, tuple[Any, Exchange]] = {}
+        self.latest: Exchange | None = None
+        self.waiting = False
+        """Whether a request is on its way, so that no other can be."""
+        self.origins: dict[Any, tuple[Any, Exchange]] = {}
         self.recorded_bytes = 0
 
     def ask(self, *request: Any) -> Any:
         """The reply's values, without the leading "ok". Raises Raised, or WorkerLost from a channel."""
+        if self.waiting:
+            raise RuntimeError("whoever calls this function waits for its answer, and cannot be asked anything before")
         pieces = wire.encode(request, self.foreign)
-        exchange = Exchange(pieces)
+        self.latest = exchange = Exchange(pieces)
         self._remember(exchange)
-        head, buffers = self.carrier.request(pieces, lambda head, buffers: self.called_back(exchange, head, buffers))
+        self.waiting = True
+        try:
+            head, buffers = self.carrier.request(pieces, lambda *frame: self.called_back(exchange, *frame))
+        finally:
+            self.waiting = False
         exchange.reply = (bytes(head), buffers)
         verdict, *values = self._decode_reply(head, buffers)
         if verdict == "raise":
-            raise Raised(msgspec.convert(values[0], Report), exchange)
+            raise Raised(msgspec.convert(values[0], Report), exchange, self)
         self._trace(values, exchange)
         return values
 
@@ -83,7 +101,9 @@ class Conversation:
             if value._conversation is not self:
                 raise wire.WireError("a handle of another process cannot be an argument here")
             return ["h", value._number, ""]
-        if callable(value):
+        if isinstance(value, Function) and value._conversation is self:
+            raise wire.WireError(f"{value._target[-1]} is over there already; a probe can pass it on")
+        if callable(value) and not isinstance(value, type | Module):
             if value not in self.callbacks:
                 self.callbacks.append(value)
             return ["c", self.callbacks.index(value), ""]
@@ -97,11 +117,11 @@ class Conversation:
         return self.handles.setdefault(number, Handle(self, number, name))
 
     def origin(self, value: Any) -> Exchange | None:
-        """The exchange that brought this very object, or the latest one."""
-        known = self.origins.get(id(value))
+        """The exchange that brought this very object, or the last that brought a number or text like it, or the latest."""
+        known = self.origins.get(_identity(value))
         if known is not None:
             return known[1]
-        return self.exchanges[-1] if self.exchanges else None
+        return self.latest
 
     @property
     def complete(self) -> bool:
@@ -125,12 +145,21 @@ class Conversation:
             function = self.callbacks[range(len(self.callbacks))[number]]
         except (wire.WireError, ValueError, TypeError, IndexError) as error:
             raise BrokenReply(f"a broken call back: {error}") from error
-        exchange.asked.append(bytes(head))
         try:
-            exchange.answered.append(function(*args, **kwargs))
-            return wire.encode(("value", exchange.answered[-1]), self.foreign)
+            answer = function(*args, **kwargs)
         except Exception as error:  # whatever the check's function raises is for the attempt to see
-            return wire.encode(("throw", type(error).__name__, str(error)), self.foreign)
+            answer = error
+        exchange.asked.append(Asked((bytes(head), buffers), number, answer))
+        return self.say(answer)
+
+    def say(self, answer: Any) -> list[frames.Buffer]:
+        """The answer to a call back, as it travels."""
+        try:
+            if not isinstance(answer, Exception):
+                return wire.encode(("value", answer), self.foreign)
+        except wire.WireError as error:
+            answer = error
+        return wire.encode(("throw", type(answer).__name__, str(answer)), self.foreign)
 
     def _remember(self, exchange: Exchange) -> None:
         self.recorded_bytes += sum(len(piece) for piece in exchange.request)
@@ -139,10 +168,10 @@ class Conversation:
 
     def _trace(self, values: Sequence[Any], exchange: Exchange) -> None:
         for value in values:
-            if type(value) in (list, tuple, dict) and len(value) <= 64:
-                self._trace(list(value.values()) if isinstance(value, dict) else value, exchange)
-            if value is not None and not isinstance(value, bool | int | float | str):
-                self.origins[id(value)] = (value, exchange)
+            inside = _inside(value)
+            if len(inside) <= MAX_TRACED:
+                self._trace(inside, exchange)
+            self.origins[_identity(value)] = (value, exchange)
 
 
 class Function:
@@ -163,6 +192,13 @@ class Function:
             generator.set_state(state.get_state())
         return result, echoed
 
+    def __getattr__(self, name: str) -> "Function":
+        """A class's own function: `Stack.of`."""
+        kind, *_, last = self._target
+        if kind != "f" or name.startswith("_"):
+            raise AttributeError(name)
+        return Function(self._conversation, ("f", f"{last}.{name}"))
+
 
 class Handle:
     """An object that stays over there. It has calls, method calls and `get`; `checking.fetch` copies its value."""
@@ -173,10 +209,10 @@ class Handle:
         self._conversation, self._number, self.type_name = conversation, number, type_name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return Function(self._conversation, ("h", self))(*args, **kwargs)
+        return as_function(self)(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Function:
-        if name.startswith("__"):
+        if name.startswith("_"):
             raise AttributeError(name)
         return Function(self._conversation, ("m", self, name))
 
@@ -195,7 +231,7 @@ class Module:
         self._conversation = conversation
 
     def __getattr__(self, name: str) -> Function:
-        if name.startswith("__"):
+        if name.startswith("_"):
             raise AttributeError(name)
         return Function(self._conversation, ("f", name))
 
@@ -284,6 +320,25 @@ def opened(pieces: list[frames.Buffer]) -> Frame:
     return bytes(pieces[1]), [bytearray(piece) for piece in pieces[2:]]
 
 
+def as_function(function: Function | Handle) -> Function:
+    """What a handle is when it is called."""
+    return function if isinstance(function, Function) else Function(function._conversation, ("h", function))
+
+
 def is_generator(value: Any) -> bool:
     torch = wire.torch_module()
     return torch is not None and isinstance(value, torch.Generator)
+
+
+def _inside(value: Any) -> Sequence[Any]:
+    """What a container that came from a decoder holds."""
+    if isinstance(value, wire.Record):
+        return list(value.fields.values())
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _identity(value: Any) -> Any:
+    """What an object is known by. Small plain values are shared by Python: of those, only equal ones are the same."""
+    return (type(value), value) if type(value) in (type(None), bool, int, float, str) else id(value)

@@ -44,6 +44,11 @@ class Scratch:
         with os.fdopen(descriptor, "rb") as file:
             return file.read(limit)
 
+    @property
+    def empty(self) -> bool:
+        with os.scandir(self.path) as entries:
+            return next(entries, None) is None
+
     def remove(self) -> None:
         if self.mounted:
             namespaces.unmount(self.path)

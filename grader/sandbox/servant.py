@@ -5,7 +5,7 @@ A request is a tuple of plain values and handles, a reply likewise:
     ("call", target, args, kwargs, keep, echo)     → ("ok", result, generator states, echoed arguments)
     ("get", handle, field, keep) ("fetch", handle) → ("ok", value)
     ("run", probe, args) ("has", name)             → ("ok", value)
-    ("forward", target, kwargs, wrt, output)       → ("ok", output, does it require grad)
+    ("forward", target, kwargs, wrt, output)       → ("ok", output, is it differentiable, names of leaves)
     ("backward", upstream)                         → ("ok", {name: gradient or None})
     ("join", rank, count, meeting place)           → ("ok", None)
 
@@ -102,7 +102,9 @@ class Servant:
             return target[1]
         if target[0] == "m":
             return getattr(target[1], target[2])
-        found = getattr(self.module, target[1], None)
+        found: Any = self.module
+        for name in target[1].split("."):
+            found = getattr(found, name, None)
         if found is None:
             raise Missing(target[1])
         return found
@@ -156,7 +158,7 @@ class Servant:
         torch = wire.torch_module()
         differentiable = torch is not None and isinstance(result, torch.Tensor) and result.requires_grad
         self.pending = (result, leaves)
-        return (result.detach() if differentiable else result, differentiable)
+        return (result.detach() if differentiable else result, differentiable, list(leaves))
 
     def op_backward(self, upstream: Any) -> tuple[Any, ...]:
         torch: Any = wire.torch_module()

@@ -1,0 +1,80 @@
+"""What a check does first of all: it starts the process that imports torch, which takes longer than all the rest.
+
+A guess from the arguments alone, with few imports. Where it finds nothing, the ordinary way starts that process later.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grader.bank.places import VARIABLE, builtin_bank
+from grader.cli.ticker import Ticker
+
+if TYPE_CHECKING:
+    from grader.grading import Grader
+
+GRADING = ("check", "replay")
+TAKES_A_VALUE = ("--file", "-k", "--seed", "--device", "--require-isolation", "--isolation")
+
+
+def hoisted(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """The banks that `--bank` names, wherever it stands, and the other arguments."""
+    banks: list[Path] = []
+    others: list[str] = []
+    left = iter(arguments)
+    for argument in left:
+        name, equals, value = argument.partition("=")
+        if name != "--bank":
+            others.append(argument)
+        elif found := value if equals else next(left, ""):
+            banks.append(Path(found))
+        else:
+            others.append(argument)
+    return banks, others
+
+
+def warmed(arguments: Sequence[str], banks: Sequence[Path], stack: ExitStack, ticker: Ticker) -> "Grader | None":
+    """A grader that is getting ready for the kata which these arguments mean, if they tell one; `stack` closes it."""
+    folder = _kata_folder(arguments, banks)
+    if folder is None or "process" in arguments or "--isolation=process" in arguments:
+        return None
+    ticker.begin()
+    # Only now, and only here: these imports take longer than the rest of a command that grades nothing.
+    from grader.bank import load_kata
+    from grader.errors import KataError
+    from grader.grading import Grader
+
+    try:
+        kata = load_kata(folder)
+    except KataError:
+        return None
+    grader = stack.enter_context(Grader())
+    grader.warm(kata.preload)
+    return grader
+
+
+def _kata_folder(arguments: Sequence[str], banks: Sequence[Path]) -> Path | None:
+    if not arguments or arguments[0] not in GRADING or "--help" in arguments:
+        return None
+    places = [
+        *banks,
+        builtin_bank(),
+        *(Path(entry) for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry),
+    ]
+    named = list(_names(arguments[1:]))
+    here = Path.cwd()
+    slugs = named or [folder.name for folder in (here, *here.parents)]
+    folders = (bank / "katas" / slug for slug in slugs for bank in places)
+    return next((folder for folder in folders if (folder / "kata.toml").is_file()), None)
+
+
+def _names(arguments: Sequence[str]) -> Iterator[str]:
+    """The arguments that belong to no option."""
+    left = iter(arguments)
+    for argument in left:
+        if argument in TAKES_A_VALUE:
+            next(left, None)
+        elif not argument.startswith("-"):
+            yield argument

@@ -1,0 +1,58 @@
+"""What the commands of one invocation share: the learner, the screen, and the grader once one is needed."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grader.cli.ticker import Ticker
+from grader.errors import KataError, UsageError
+from grader.history import default_path
+from grader.practice.learner import Learner
+from grader.render.screen import Screen
+
+if TYPE_CHECKING:
+    from grader.grading import Grader
+
+
+class Session:
+    """Built for every command; opens nothing before a command asks."""
+
+    def __init__(self, stack: ExitStack, banks: list[Path], grader: "Grader | None", ticker: Ticker) -> None:
+        self.banks, self.ticker = banks, ticker
+        self.screen = Screen(sys.stdout, sys.stderr, sys.stdin)
+        self.learner = stack.enter_context(Learner(banks, Path.cwd(), default_path(), time.time))
+        self._stack, self._grader = stack, grader
+
+    def grader(self, isolation: str) -> "Grader":
+        """The one that was started first of all, if there is one; it is closed with the session."""
+        if self._grader is None:
+            # Half of the time that a command takes which only looks.
+            from grader.grading import Grader
+
+            self._grader = self._stack.enter_context(Grader(fork=may_fork(isolation)))
+        return self._grader
+
+    @contextmanager
+    def grading(self, isolation: str) -> "Iterator[Grader]":
+        """A grader, with the count of checks on a terminal while it is used."""
+        self.ticker.begin()
+        try:
+            yield self.grader(isolation)
+        finally:
+            self.ticker.clear()
+
+    def warn(self, *errors: KataError | None) -> None:
+        """One line for each that there is."""
+        for error in errors:
+            if error is not None:
+                self.screen.warn(error)
+
+
+def may_fork(isolation: str) -> bool:
+    """`process` keeps to one interpreter for all checks; so does `auto` where forking is not known to be safe."""
+    if isolation not in ("auto", "process"):
+        raise UsageError(f"--isolation takes auto or process, not {isolation!r}")
+    return isolation == "auto" and sys.platform == "linux"

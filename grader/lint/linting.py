@@ -1,0 +1,89 @@
+"""Linting a kata: its files are read first, and where they are whole, its programs tried.
+
+Nothing of a kata runs in this process.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from grader.bank import Catalogue, Kata
+from grader.bank.files import read_text
+from grader.errors import BadKata, KataError
+from grader.grading import Grader
+from grader.lint import checklist, folders, names, texts
+from grader.lint.interface import differences, read_interface
+from grader.lint.laboratory import Laboratory
+from grader.lint.report import FULL, QUICK, Effort, Figures, Finding, Report, Rule, Watcher
+from grader.lint.setting import Told, told
+from grader.lint.trial import Trial
+
+
+def lint(
+    kata: Kata,
+    grader: Grader,
+    *,
+    full: bool = False,
+    catalogue: Catalogue | None = None,
+    jobs: int = 2,
+    watch: Watcher | None = None,
+    effort: Effort | None = None,
+) -> Report:
+    """Everything that is wrong with a kata.
+
+    `catalogue` knows which prerequisites exist; without it they are not looked at. `watch` is called from several
+    threads, one at a time. `effort` takes the place of what `full` stands for. Raises nothing for what a kata does.
+    """
+    start = time.monotonic()
+    found, figures = list(_read(kata, catalogue)), Figures()
+    if Rule.FILES not in {rule for rule, _ in found}:
+        tried, figures = _tried(kata, grader, effort or (FULL if full else QUICK), jobs, watch)
+        found += tried
+    findings = tuple(Finding(rule, kata.slug, message) for rule, message in found)
+    return Report(kata.slug, findings, replace(figures, seconds=time.monotonic() - start))
+
+
+def lint_all(
+    catalogue: Catalogue, grader: Grader, *, full: bool = False, jobs: int = 2, watch: Watcher | None = None
+) -> Iterator[Report]:
+    """A report on every kata of the catalogue, as each is done; what cannot be loaded first."""
+    for folder, error in catalogue.broken:
+        yield Report(folder.name, (Finding(Rule.MANIFEST, folder.name, str(error)),))
+    for kata in catalogue.katas:
+        grader.warm(kata.preload)
+    for kata in catalogue.katas:
+        yield lint(kata, grader, full=full, catalogue=catalogue, jobs=jobs, watch=watch)
+
+
+def _read(kata: Kata, catalogue: Catalogue | None) -> Told:
+    """What is wrong with the files as texts. What the rest builds on comes first, and alone where it is missing."""
+    lacking = [*folders.missing(kata), *folders.unreadable(kata)]
+    if lacking:
+        yield from told(Rule.FILES, lacking)
+        return
+    stub, reference = (read_interface(read_text(path)) for path in (kata.stub, kata.reference))
+    yield from told(Rule.STRAY, folders.unexpected(kata))
+    yield from told(Rule.TODO, folders.unfinished(kata))
+    yield from told(Rule.NAMES, [*names.shadowing(kata), *names.reserved(stub)])
+    if catalogue is not None:
+        yield from told(Rule.MANIFEST, names.unknown_prerequisites(kata, catalogue))
+    yield from told(Rule.TEXTS, [*texts.hints(kata), *texts.debrief(kata)])
+    yield from told(Rule.SIGNATURES, differences(stub, reference))
+    yield from told(Rule.CHECKS, checklist.misnamed(read_text(kata.checks)))
+    yield from told(Rule.ALTERNATIVES, folders.few_alternatives(kata))
+
+
+def _tried(
+    kata: Kata, grader: Grader, effort: Effort, jobs: int, watch: Watcher | None
+) -> tuple[list[tuple[Rule, str]], Figures]:
+    """What came out, also where it broke off."""
+    found: list[tuple[Rule, str]] = []
+    try:
+        with Laboratory(grader.template(kata), jobs, watch) as laboratory:
+            trial = Trial(kata, laboratory, effort)
+            found += trial.run()
+            return found, replace(trial.figures, grades=laboratory.done)
+    except BadKata as error:
+        return [(Rule.MISTAKES, str(error))], Figures()
+    except KataError as error:
+        return [*found, (Rule.JUDGE, f"it cannot be graded: {error}")], Figures()

@@ -1,0 +1,137 @@
+"""The reference and the alternatives, which are right on every seed, and the stub, which is not attempted."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from grader.bank import Kata
+from grader.grading import Graded
+from grader.lint.laboratory import Series
+from grader.lint.report import SLOW_SECONDS, Rule
+from grader.lint.setting import Setting, Told, every_check, told
+from grader.verdict import CheckResult, State
+
+RIGHT = (State.PASSED, State.NOT_MEASURABLE)
+DEADLINE_FACTOR = 10
+THREADS = 2
+
+
+class Reference:
+    """Right on every seed and with two threads, compared tightly, inside its budget and far inside its deadlines."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.kata, effort = setting.kata, setting.effort
+        grade, options = (
+            setting.laboratory.grade,
+            setting.options(effort.fast - 1, effort.slow - 1, probe_rounding=True),
+        )
+        self.series = setting.first + grade("the reference", setting.reference, options)
+        self.threaded = grade(
+            f"the reference with {THREADS} threads", setting.reference, [every_check(threads=THREADS)]
+        )
+
+    def findings(self) -> Told:
+        yield from told(Rule.REFERENCE, [*wrong(self.series), *wrong(self.threaded)])
+        yield from told(Rule.ROUNDING, loose(self.series))
+        yield from told(Rule.BUDGET, over_budget(self.kata, self.series))
+        yield from told(Rule.DEADLINE, short_deadline(self.kata, self.series))
+
+
+class Alternatives:
+    """Right on every seed too: what they fail is a check that asks for more than the prompt."""
+
+    def __init__(self, setting: Setting) -> None:
+        options = setting.options(setting.effort.alternative, setting.effort.slow_alternative)
+        self.series = [
+            setting.laboratory.grade(f"alternatives/{path.name}", path.read_bytes(), options)
+            for path in setting.kata.alternatives()
+        ]
+
+    def findings(self) -> Told:
+        for series in self.series:
+            yield from told(Rule.ALTERNATIVES, wrong(series))
+
+
+class Stub:
+    """Not attempted, in every check."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.series = setting.laboratory.grade("the stub", setting.kata.stub.read_bytes(), [every_check()])
+
+    def findings(self) -> Told:
+        for seed, result in self.series.results():
+            if result.state is not State.NOT_ATTEMPTED:
+                yield (
+                    Rule.STUB,
+                    f"the stub is {described(result)} in {result.id} (seed {seed}), not `not_attempted`: let what the "
+                    "learner writes raise NotImplementedError, and the check call that first",
+                )
+
+
+def slow_checks(graded: Graded) -> tuple[str, ...]:
+    return tuple(result.id for result in graded.verdict.checks if result.seconds >= SLOW_SECONDS)
+
+
+def wrong(series: Series) -> Iterator[str]:
+    """Checks that a correct solution does not pass on some seed."""
+    seeds: Counter[str] = Counter()
+    failures: dict[str, list[tuple[str, CheckResult]]] = defaultdict(list)
+    for seed, result in series.results():
+        seeds[result.id] += 1
+        if result.state not in RIGHT:
+            failures[result.id].append((seed, result))
+    for check, found in failures.items():
+        seed, result = found[0]
+        yield (
+            f"{series.name} does not pass {check} on {len(found)} of {seeds[check]} seeds; on {seed} it is "
+            f"{described(result)}: correct the solution or the check"
+        )
+
+
+def loose(reference: Series) -> Iterator[str]:
+    """Comparisons that the rounded truth passes on every seed; on a few, a lucky value may."""
+    runs: Counter[str] = Counter(result.id for _, result in reference.results())
+    passed = Counter(
+        place for graded in reference.graded for place in {(event.check, event.line) for event in graded.loose}
+    )
+    for (check, line), count in sorted(passed.items()):
+        if count == runs[check]:
+            yield (
+                f"checks.py, line {line} ({check}): the expected value rounded to float16 passes, on all of {count} "
+                "seeds: tighten the tolerance there, or compare larger values"
+            )
+
+
+def over_budget(kata: Kata, reference: Series) -> Iterator[str]:
+    """Seconds spent computing in a whole grade of the reference, meaned over the seeds."""
+    verdicts = [graded.verdict for graded in reference.graded]
+    whole = [
+        verdict.seconds.attempt + verdict.seconds.reference
+        for verdict in verdicts
+        if all(result.state is not State.NOT_SELECTED for result in verdict.checks)
+    ]
+    mean = sum(whole) / len(whole)
+    if mean > kata.budget_seconds:
+        yield (
+            f"a grade of the reference computes for {mean:.2g} s, and budget_seconds is {kata.budget_seconds:g}: "
+            "make the checks smaller, or raise it"
+        )
+
+
+def short_deadline(kata: Kata, reference: Series) -> Iterator[str]:
+    """No call of a check takes longer than the check: its fastest run, times ten, must fit the deadline of a call."""
+    fastest: dict[str, float] = {}
+    for _, result in reference.results():
+        fastest[result.id] = min(result.seconds, fastest.get(result.id, result.seconds))
+    slowest = max(fastest, key=lambda check: fastest[check])
+    if DEADLINE_FACTOR * fastest[slowest] > kata.limits.cpu_seconds:
+        yield (
+            f"{slowest} takes the reference {fastest[slowest]:.2g} s, and limits.cpu_seconds is "
+            f"{kata.limits.cpu_seconds:g}, less than {DEADLINE_FACTOR} times that: raise it, or make the check smaller"
+        )
+
+
+def described(result: CheckResult) -> str:
+    """State, message and values, in one line."""
+    said = result.message.split("\n")[0]
+    values = f" (expected {result.expected}, got {result.got})" if result.got else ""
+    return f"{result.state}{': ' if said else ''}{said}{values}"

@@ -1,0 +1,67 @@
+"""All programs of a kata, tried in its judge: the reference first, and where that passes, everything else at once."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from grader.bank import Kata
+from grader.bank.files import read_text
+from grader.judge.programs import read_programs
+from grader.judge.protocol import PlannedCheck
+from grader.lint import checklist, examples, solutions
+from grader.lint.impostors import Impostors
+from grader.lint.interface import open_names, read_interface
+from grader.lint.laboratory import Laboratory
+from grader.lint.mistakes import Matrix, Mistakes, misdeclared
+from grader.lint.report import Effort, Figures, Rule
+from grader.lint.setting import Setting, Told, every_check, told
+from grader.lint.solutions import Alternatives, Reference, Stub
+
+
+class Trial:
+    """One kata in one laboratory. `figures` are whole when `run` has ended."""
+
+    def __init__(self, kata: Kata, laboratory: Laboratory, effort: Effort) -> None:
+        """Raises BadKata where mistakes.py cannot be read."""
+        self.kata, self.laboratory, self.effort = kata, laboratory, effort
+        self.programs = read_programs(kata)
+        self.figures = Figures(alternatives=len(kata.alternatives()))
+
+    def run(self) -> Told:
+        """Everything that is wrong. Raises HarnessFault or Unavailable where nothing can be graded."""
+        with ThreadPoolExecutor(1) as beside:
+            prompt = beside.submit(lambda: list(examples.failing(self.kata, self.programs)))
+            options = every_check(probe_rounding=True)
+            first = self.laboratory.grade("the reference", self.programs.reference.source, [options])
+            (graded,) = first.graded
+            plan = graded.plan.checks if graded.plan else []
+            yield from self._planned(plan)
+            wrong = list(solutions.wrong(first))
+            setting = Setting(
+                self.kata,
+                self.laboratory,
+                self.effort,
+                self.programs,
+                tuple(check.id for check in plan),
+                solutions.slow_checks(graded),
+                first,
+            )
+            yield from told(Rule.REFERENCE, wrong) if wrong else self._experiments(setting)
+            yield from told(Rule.EXAMPLES, prompt.result())
+
+    def _planned(self, plan: list[PlannedCheck]) -> Told:
+        self.figures = replace(self.figures, checks=len(plan), seeds=1)
+        offered = read_interface(read_text(self.kata.reference))
+        yield from told(Rule.CHECKS, checklist.misplanned(self.kata, plan))
+        declared = misdeclared(self.programs.mistakes, [check.id for check in plan], offered)
+        yield from told(Rule.MISTAKES, declared)
+
+    def _experiments(self, setting: Setting) -> Told:
+        """All of them are queued before one is waited for, so that no thread is idle."""
+        to_write = open_names(read_interface(read_text(self.kata.stub)))
+        impostors, mistakes = Impostors(setting, to_write), Mistakes(setting)
+        others = Reference(setting), Alternatives(setting), Stub(setting), Matrix(setting)
+        for experiment in (*others, mistakes, impostors):
+            yield from experiment.findings()
+        self.figures = replace(
+            self.figures, mistakes=mistakes.caught, impostors=impostors.unmasked, seeds=self.effort.fast
+        )

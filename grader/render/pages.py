@@ -1,0 +1,36 @@
+"""Longer texts: Markdown, source and differences. Their libraries are heavy, so only what shows them imports this."""
+
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.markdown import Markdown
+from rich.syntax import Syntax
+from rich.text import Text
+
+from grader.practice.lessons import LEVELS, Hint
+from grader.render.printable import printable
+
+DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def markdown(text: str) -> RenderableType:
+    return Markdown(text, hyperlinks=False)
+
+
+def source(text: str) -> RenderableType:
+    return Syntax(text, "python", background_color="default", word_wrap=True)
+
+
+def hint_text(hint: Hint) -> str:
+    """Markdown: every level seen so far, under headings that say which."""
+    titles = [f"## {hint.kata.slug}, {hint.part.title}: hint {level} of {LEVELS}" for level in range(1, hint.level + 1)]
+    return "\n\n".join(f"{title}\n\n{text}" for title, text in zip(titles, hint.texts, strict=True)) + "\n"
+
+
+def difference_text(lines: Iterable[str]) -> str:
+    """One's own code may hold anything, so it is escaped for a pipe too."""
+    return "".join(f"{printable(line.expandtabs(4))}\n" for line in lines)
+
+
+def difference(text: str) -> RenderableType:
+    return Group(*(Text(line, DIFF_STYLES.get(line[:1], ""), overflow="fold") for line in text.splitlines()))

@@ -1,0 +1,14 @@
+"""The control: an honest attempt that is wrong everywhere."""
+# expect: double=failed loss=failed find=failed
+
+
+def double(x):
+    return x * 1.9
+
+
+def loss(x):
+    return float(abs(x).mean()) + 1
+
+
+def find(oracle, n):
+    return n

@@ -1,0 +1,3 @@
+"""Given to the learner of `toy` as it is."""
+
+FACTOR = 2.0

@@ -1,0 +1,17 @@
+"""The first check is wrong whatever it is given; the second is sound."""
+
+from grader.checking import assert_close, check
+
+
+@check("double", points=50)
+def test_double_trips_over_itself(attempt, rng):
+    """double is 2·x"""
+    attempt.double(rng.standard_normal(4))
+    raise KeyError("a fault of the check's own")
+
+
+@check("loss", points=50)
+def test_loss_is_a_mean_of_squares(attempt, reference, rng):
+    """loss is the mean of x²"""
+    x = rng.standard_normal(7)
+    assert_close(attempt.loss(x), reference.loss(x), rtol=1e-9, atol=0)

@@ -1,0 +1,38 @@
+"""Checks that compute with what came back before they have compared it, as no check should."""
+
+import numpy as np
+
+from grader.checking import assert_close, assert_equal, check
+
+
+@check("careless", points=25)
+def test_report_is_read_as_an_array(attempt):
+    """the report holds one, two, three"""
+    assert_close(np.asarray(attempt.report(), dtype=float), np.array([1.0, 2.0, 3.0]), rtol=0, atol=0)
+
+
+@check("careless", points=25)
+def test_what_came_back_goes_there_again(attempt, reference, rng):
+    """what was encoded is decoded"""
+    text = "".join(rng.choice(list("abcdef"), 8))
+    code = attempt.encode(text)
+    assert_equal(attempt.decode(code), text)
+    assert_equal(code, reference.encode(text))
+
+
+@check("careless", points=25)
+def test_replies_are_collected(attempt, reference):
+    """thirty squares, one call each"""
+    got = [attempt.square(n) for n in range(30)]
+    assert_equal(got, [reference.square(n) for n in range(30)])
+
+
+@check("careless", points=25)
+def test_what_goes_wrong_is_swallowed(attempt):
+    """the answer is 42, whatever happens on the way"""
+    for _ in range(2):
+        try:
+            answer = attempt.answer()
+        except Exception:
+            answer = 42
+        assert_equal(answer, 42)

@@ -1,0 +1,27 @@
+"""The toy, to be written."""
+
+
+
+def report() -> list[float]:
+    """One, two, three."""
+    raise NotImplementedError('report: to be written')
+
+
+def encode(text: str) -> str:
+    """The text backwards."""
+    raise NotImplementedError('encode: to be written')
+
+
+def decode(code: str) -> str:
+    """What `encode` was given."""
+    raise NotImplementedError('decode: to be written')
+
+
+def square(n: int) -> int:
+    """n²."""
+    raise NotImplementedError('square: to be written')
+
+
+def answer() -> int:
+    """42."""
+    raise NotImplementedError('answer: to be written')

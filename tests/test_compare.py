@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays_of
 
 from grader.comparison.compare import CheckFailed, assert_close, assert_equal, assert_true, close, fail
 from grader.sandbox.servant import Report
-from grader.sandbox.wire import NamedDict, NamedFloat, NamedList, NamedTuple, Record
+from grader.sandbox.plain import NamedDict, NamedFloat, NamedList, NamedTuple, Record
 
 NAN, INF = float("nan"), float("inf")
 LOOSE = {"rtol": 1e-5, "atol": 1e-6}
@@ -408,3 +408,20 @@ def test_what_is_not_close_fails_with_one_printable_line(got: Any, want: Any) ->
 def test_a_number_is_compared_like_an_array_of_it(got: float, want: float, atol: float, rtol: float) -> None:
     as_arrays = close(np.array([got]), np.array([want]), rtol=rtol, atol=atol)
     assert close(got, want, rtol=rtol, atol=atol) == as_arrays
+
+
+def test_of_a_large_array_the_row_of_the_worst_element_is_shown() -> None:
+    want = np.arange(120.0).reshape(2, 3, 5, 4)
+    got = want.copy()
+    got[1, 2, 3, 0] += 0.5
+    with pytest.raises(CheckFailed) as failure:
+        assert_close(got, want, rtol=0, atol=1e-9)
+    assert failure.value.expected == "[1, 2, 3]: np.f64[4] = [112.0, 113.0, 114.0, 115.0]"
+    assert failure.value.got == "[1, 2, 3]: np.f64[4] = [112.5, 113.0, 114.0, 115.0]"
+
+
+def test_an_error_of_float32_is_not_called_a_factor() -> None:
+    want = np.linspace(1.0, 2.0, 9)
+    with pytest.raises(CheckFailed, match="as far off as float32 rounds") as failure:
+        assert_close(want.astype(np.float32).astype(np.float64), want, rtol=1e-9, atol=0)
+    assert "factor" not in str(failure.value)

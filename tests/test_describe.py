@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays_of
 
 from grader.comparison.describe import call, full, pair, short
 from grader.sandbox.servant import Report
-from grader.sandbox.wire import NamedDict, NamedInt, NamedStr, NamedTuple, Record
+from grader.sandbox.plain import NamedDict, NamedInt, NamedStr, NamedTuple, Record
 
 
 def branded(brand: Any, value: Any, name: str, **attributes: Any) -> Any:

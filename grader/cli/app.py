@@ -26,7 +26,7 @@ COMMANDS = {
     "history": "work:history",
     "doctor": "machine:doctor",
     "new": "author:new",
-    "version": "machine:version",
+    "version": "look:version",
 }
 """Module of this package and function, in the order in which help shows them."""
 

@@ -4,6 +4,7 @@ A guess from the arguments alone, with few imports. Where it finds nothing, the 
 """
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,19 +36,27 @@ def hoisted(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     return banks, others
 
 
-def warmed(arguments: Sequence[str], banks: Sequence[Path], stack: ExitStack, ticker: Ticker) -> "Grader | None":
-    """A grader that is getting ready for the kata which these arguments mean, if they tell one; `stack` closes it."""
-    folder = _kata_folder(arguments, banks)
-    if folder is None or "process" in arguments or "--isolation=process" in arguments:
+def warmed(
+    arguments: Sequence[str], banks: Sequence[Path], where: Path, stack: ExitStack, ticker: Ticker
+) -> "Grader | None":
+    """A grader that is getting ready for the kata which these arguments mean, if they tell one; `stack` closes it.
+
+    None where the command does not grade, or will find nothing to grade.
+    """
+    folder = _kata_folder(arguments, banks, where)
+    if sys.platform != "linux" or folder is None or "process" in arguments or "--isolation=process" in arguments:
         return None
     ticker.begin()
-    # Only now, and only here: these imports take longer than the rest of a command that grades nothing.
+    # Only now, and only here: these imports take longer than all the rest of a command that grades nothing.
     from grader.bank import load_kata
     from grader.errors import KataError
     from grader.grading import Grader
+    from grader.workspace import attempt_path
 
     try:
         kata = load_kata(folder)
+        if "--file" not in arguments:
+            attempt_path(kata, where, None)
     except KataError:
         return None
     grader = stack.enter_context(Grader())
@@ -55,18 +64,12 @@ def warmed(arguments: Sequence[str], banks: Sequence[Path], stack: ExitStack, ti
     return grader
 
 
-def _kata_folder(arguments: Sequence[str], banks: Sequence[Path]) -> Path | None:
+def _kata_folder(arguments: Sequence[str], banks: Sequence[Path], where: Path) -> Path | None:
     if not arguments or arguments[0] not in GRADING or "--help" in arguments:
         return None
-    places = [
-        *banks,
-        builtin_bank(),
-        *(Path(entry) for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry),
-    ]
-    named = list(_names(arguments[1:]))
-    here = Path.cwd()
-    slugs = named or [folder.name for folder in (here, *here.parents)]
-    folders = (bank / "katas" / slug for slug in slugs for bank in places)
+    listed = [Path(entry) for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry]
+    slugs = list(_names(arguments[1:])) or [folder.name for folder in (where, *where.parents)]
+    folders = (bank / "katas" / slug for slug in slugs for bank in (*banks, builtin_bank(), *listed))
     return next((folder for folder in folders if (folder / "kata.toml").is_file()), None)
 
 

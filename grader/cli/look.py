@@ -1,9 +1,10 @@
-"""Commands that only look: kata alone, list."""
+"""Commands that only look: kata alone, list, version."""
 
 from typing import Annotated
 
 import typer
 
+from grader import __version__
 from grader.cli.options import Json
 from grader.cli.session import Session
 from grader.practice import progress
@@ -31,3 +32,9 @@ def list_katas(
     else:
         session.screen.show(list_view(rows))
     session.warn(*session.learner.broken)
+
+
+def version(context: typer.Context) -> None:
+    """The version of this program."""
+    session: Session = context.obj
+    session.screen.raw(f"kata {__version__}\n")

@@ -2,14 +2,16 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grader.bank import Catalogue
 from grader.cli.ticker import Ticker
 from grader.errors import KataError, UsageError
-from grader.history import default_path
+from grader.history import History, default_path
 from grader.practice.learner import Learner
 from grader.render.screen import Screen
 
@@ -20,10 +22,13 @@ if TYPE_CHECKING:
 class Session:
     """Built for every command; opens nothing before a command asks."""
 
-    def __init__(self, stack: ExitStack, banks: list[Path], grader: "Grader | None", ticker: Ticker) -> None:
+    def __init__(
+        self, stack: ExitStack, where: Path, banks: Sequence[Path], grader: "Grader | None", ticker: Ticker
+    ) -> None:
         self.banks, self.ticker = banks, ticker
         self.screen = Screen(sys.stdout, sys.stderr, sys.stdin)
-        self.learner = stack.enter_context(Learner(banks, Path.cwd(), default_path(), time.time))
+        load, open_history = partial(Catalogue.load, banks), partial(History.open, default_path(), now=time.time)
+        self.learner = stack.enter_context(Learner(load, open_history, where, time.time))
         self._stack, self._grader = stack, grader
 
     def grader(self, isolation: str) -> "Grader":

@@ -1,12 +1,13 @@
 """Comparing arrays and tensors: shape, dtype, device, which elements are finite, then the rest. Nothing broadcasts."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from grader.comparison import scalars, values
-from grader.comparison.describe import short
+from grader.comparison.describe import FEW, short
 from grader.comparison.guess import guess
 from grader.comparison.rules import Array, Difference, Rules
 from grader.comparison.text import dtype_name, numbers_apart
@@ -14,8 +15,16 @@ from grader.comparison.text import dtype_name, numbers_apart
 
 def difference(got: Any, want: Any, rules: Rules) -> Difference | None:
     """The first difference of two NumPy arrays or two tensors."""
-    message = _layout(got, want) or _elements(values.plain_array(got), values.plain_array(want), rules)
-    return Difference.of(message, got, want) if message else None
+    message = _layout(got, want)
+    if message:
+        return Difference.of(message, got, want)
+    message, worst = _elements(values.plain_array(got), values.plain_array(want), rules)
+    if not message:
+        return None
+    if len(worst) < 2 or math.prod(want.shape) <= FEW:
+        return Difference.of(message, got, want)
+    row = worst[:-1]
+    return Difference.of(message, got[row], want[row]).shown_as(f"{list(row)}: ")
 
 
 def _layout(got: Any, want: Any) -> str:
@@ -61,8 +70,8 @@ class _Compared:
         return values.plain_number(self.got[where]), values.plain_number(self.want[where])
 
 
-def _elements(got: Array, want: Array, rules: Rules) -> str:
-    """What to say of the elements; empty when all agree."""
+def _elements(got: Array, want: Array, rules: Rules) -> tuple[str, tuple[int, ...]]:
+    """What to say of the elements, and where the worst is; empty when all agree."""
     with np.errstate(all="ignore"):
         if got.dtype.kind in "fc":
             infinite = _infinite(got, want)
@@ -70,7 +79,7 @@ def _elements(got: Array, want: Array, rules: Rules) -> str:
                 return _told(_Compared(got, want, infinite, infinite), rules, "")
         compared = _compare(got, want, rules)
         if not compared.wrong.any():
-            return ""
+            return "", ()
         cause = guess(got, want, rules) if rules.teach and got.dtype.kind in "biufc" else ""
     return _told(compared, rules, cause)
 
@@ -105,9 +114,9 @@ def _distance(got: Array, want: Array) -> Array:
     return np.where(a > b, a - b, b - a).astype(np.uint64)
 
 
-def _told(compared: _Compared, rules: Rules, cause: str) -> str:
+def _told(compared: _Compared, rules: Rules, cause: str) -> tuple[str, tuple[int, ...]]:
     if not compared.want.shape:
-        return _one_element(*compared.at(()), rules)
+        return _one_element(*compared.at(()), rules), ()
     wrong, total = int(compared.wrong.sum()), compared.wrong.size
     where = np.unravel_index(int(np.argmax(np.where(compared.wrong, compared.excess, -np.inf))), compared.wrong.shape)
     index = tuple(int(i) for i in where)
@@ -115,7 +124,7 @@ def _told(compared: _Compared, rules: Rules, cause: str) -> str:
     which = "" if wrong == 1 else "first " if compared.excess.dtype == bool else "worst "
     text = f"{wrong} of {total} elements {_fault(compared)}; {which}at {list(index)}: {_both(got, want)}"
     distance = "" if isinstance(got, str | bytes) else scalars.off(got, want, rules)
-    return "; ".join(part for part in (text, distance, cause) if part)
+    return "; ".join(part for part in (text, distance, cause) if part), index
 
 
 def _one_element(got: Any, want: Any, rules: Rules) -> str:

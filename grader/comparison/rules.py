@@ -58,5 +58,9 @@ class Difference:
         described = describe.pair(got, want)
         return cls(printable(message), expected=described[1], got=described[0])
 
+    def shown_as(self, prefix: str) -> "Difference":
+        """The same, both descriptions being those of a part that the prefix names."""
+        return replace(self, expected=prefix + self.expected, got=prefix + self.got)
+
     def inside(self, step: str) -> "Difference":
         return replace(self, path=(step, *self.path))

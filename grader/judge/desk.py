@@ -5,8 +5,9 @@ import time
 from grader.judge.workshop import Bench, Workshop
 from grader.sandbox.frames import Buffer
 from grader.sandbox.program import Program, load
-from grader.sandbox.proxy import AnswerCallback, Conversation, Frame, Host, LocalCarrier, Module, Ranks
+from grader.sandbox.proxy import AnswerCallback, Conversation, Host, LocalCarrier, Module, Ranks
 from grader.sandbox.servant import Servant
+from grader.sandbox.transcript import Frame
 
 
 class TimedCarrier(LocalCarrier):

@@ -1,10 +1,9 @@
 """The pytest side of a judge: the fixtures of checks, collection under our own names, a lean plugin list."""
 
-from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -85,11 +84,14 @@ class JudgePlugin:
         self.run.do(check, lambda: self._execute(item, nextitem))
         return True
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Iterator[None]:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> pytest.TestReport:
+        """A report that does not show what was raised: to do so pytest looks into every module, for half a second."""
         if call.excinfo is not None and self.raised is None:
             self.raised = call.excinfo.value
-        return (yield)
+        outcome: Literal["passed", "failed"] = "passed" if call.excinfo is None else "failed"
+        assert call.when != "collect"
+        return pytest.TestReport(item.nodeid, item.location, {}, outcome, None, call.when)
 
     def _execute(self, item: pytest.Item, nextitem: pytest.Item | None) -> BaseException | None:
         """Run the item with its fixtures: what it raised, or None only when all three phases passed."""

@@ -1,24 +1,33 @@
 """Recognising a known mistake: the attempt answers the calls of a failed check exactly as the mistake does."""
 
+import contextlib
+import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import msgspec
 
 from grader.comparison.compare import close
+from grader.judge.programs import Mistake
 from grader.judge.run import Run
 from grader.judge.seeds import derive
-from grader.sandbox import wire
+from grader.sandbox import frames, wire
 from grader.sandbox.program import Program, load
-from grader.sandbox.proxy import Conversation, Exchange, LocalCarrier
+from grader.sandbox.proxy import Conversation, LocalCarrier
 from grader.sandbox.servant import Servant
+from grader.sandbox.transcript import Asked, Exchange, Frame, Transcript
 from grader.sandbox.worker import seed_everything
 from grader.verdict import CheckResult, MistakeMatch, State
 
 BUDGET_SECONDS = 1.0
 SLOW_CHECK_SECONDS = 0.3
 RTOL, ATOL = 1e-4, 1e-9
+
+
+class OutOfTime(BaseException):
+    """The budget is spent; no `except Exception` of a mistake stops this."""
 
 
 def recognise(run: Run, results: list[CheckResult]) -> list[CheckResult]:
@@ -33,45 +42,102 @@ def _with_mistake(run: Run, result: CheckResult, deadline: float) -> CheckResult
         result.state not in (State.FAILED, State.ERROR)
         or result.seconds > SLOW_CHECK_SECONDS
         or conversation is None
-        or not conversation.complete
+        or not conversation.transcript.repeatable
     ):
         return result
+    try:
+        with _time_limit(deadline - time.monotonic()):
+            found = _only_match(run, result, conversation.transcript)
+    except OutOfTime:
+        return result
+    return msgspec.structs.replace(result, mistake=found and MistakeMatch(found.id, found.advice))
+
+
+def _only_match(run: Run, result: CheckResult, transcript: Transcript) -> Mistake | None:
+    """The one mistake of that check that answers as the attempt did, where the reference does not. Raises OutOfTime."""
     seed = derive(run.job.seed, result.id, "worker")
     alike = [
         mistake
-        for mistake in _candidates(run, result, deadline)
-        if _answers_alike(run.programs.mistaken(mistake), conversation, seed)
+        for mistake in run.programs.mistakes
+        if mistake.caught_by == result.id and _answers_alike(run.programs.mistaken(mistake), transcript, seed)
     ]
-    if len(alike) != 1 or _answers_alike(run.programs.reference, conversation, seed):
-        return result
-    return msgspec.structs.replace(result, mistake=MistakeMatch(alike[0].id, alike[0].advice))
+    if len(alike) != 1 or _answers_alike(run.programs.reference, transcript, seed):
+        return None
+    return alike[0]
 
 
-def _candidates(run: Run, result: CheckResult, deadline: float) -> Iterable[Any]:
-    for mistake in run.programs.mistakes:
-        if mistake.caught_by == result.id and time.monotonic() < deadline:
-            yield mistake
+@contextlib.contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise OutOfTime after so long: a mistake may never end, and it runs in the judge."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise OutOfTime
+
+    before = signal.signal(signal.SIGALRM, stop)
+    # Again and again: the first may come where everything is caught.
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3), 0.05)
+    try:
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:  # where the alarm came just now, in the line above
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
-def _answers_alike(program: Program, conversation: Conversation, seed: int) -> bool:
+def _answers_alike(program: Program, transcript: Transcript, seed: int) -> bool:
     """Whether that program, asked the same in the same order, gives the attempt's replies."""
+    processes: dict[int, LocalCarrier] = {}
+    for exchange in transcript.exchanges:
+        key = id(exchange.conversation)
+        try:
+            carrier = processes[key] = processes.get(key) or _process(program, seed)
+        except Exception:  # a mistake that does not fit the reference; lint tells
+            return False
+        if not _same_reply(carrier, exchange):
+            return False
+    return True
+
+
+def _process(program: Program, seed: int) -> LocalCarrier:
     carrier = LocalCarrier()
     seed_everything(seed)
     carrier.servant = Servant(program, load(program), carrier.ask)
-    return all(_same_reply(carrier, exchange, conversation) for exchange in conversation.exchanges)
+    return carrier
 
 
-def _same_reply(carrier: LocalCarrier, exchange: Exchange, conversation: Conversation) -> bool:
+def _same_reply(carrier: LocalCarrier, exchange: Exchange) -> bool:
     if exchange.reply is None:
         return False
-    repeated = Exchange(exchange.request)
-    reply = carrier.request(exchange.request, lambda head, buffers: conversation.called_back(repeated, head, buffers))
-    if repeated.asked != exchange.asked:
+    caller = _Caller(exchange)
+    reply = carrier.request(exchange.request, caller.answer)
+    if caller.differs or caller.left:
         return False
-    mine, theirs = (wire.decode(head, buffers, _stand_for) for head, buffers in (reply, exchange.reply))
+    mine, theirs = _plain(reply), _plain(exchange.reply)
     if mine[0] == "raise" or theirs[0] == "raise":
         return bool(mine[0] == theirs[0] and mine[1]["type_name"] == theirs[1]["type_name"])
     return close(mine[1:], theirs[1:], rtol=RTOL, atol=ATOL) and _carry_gradients(mine) == _carry_gradients(theirs)
+
+
+class _Caller:
+    """Gives a mistake the answers that the attempt got to its calls back, as long as it asks the same."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.conversation: Conversation = exchange.conversation
+        self.left: list[Asked] = list(exchange.asked)
+        self.differs = False
+
+    def answer(self, head: bytearray, buffers: list[bytearray]) -> list[frames.Buffer]:
+        asked = self.left.pop(0) if self.left else None
+        if asked is None or not close(_plain((head, buffers)), _plain(asked.frame), rtol=RTOL, atol=ATOL):
+            self.differs = True
+            raise ValueError("another question than the attempt's")
+        return self.conversation.say(asked.answer)
+
+
+def _plain(frame: Frame) -> Any:
+    return wire.decode(*frame, _stand_for)
 
 
 def _carry_gradients(value: Any) -> list[bool]:

@@ -8,9 +8,10 @@ from grader.comparison.compare import CheckFailed
 from grader.comparison.text import printable
 from grader.judge.workshop import LoadFailed
 from grader.sandbox import wire
-from grader.sandbox.channel import BrokenReply, Crashed, TimedOut, WorkerLost
-from grader.sandbox.proxy import Conversation, Exchange, Handle, Raised, RankFailed
+from grader.sandbox.channel import Crashed, TimedOut, WorkerLost
+from grader.sandbox.proxy import Conversation, Handle, Raised, RankFailed, opened
 from grader.sandbox.servant import Report
+from grader.sandbox.transcript import Exchange, Transcript
 from grader.verdict import State
 
 LOADING = "loading the file"
@@ -32,9 +33,12 @@ PASSED = Seen(State.PASSED)
 
 
 def seen(error: BaseException, conversation: Conversation | None) -> Seen | None:
-    """What that exception means for the check; None when it is none that an attempt causes."""
+    """What that exception means for the check; None when it is none that an attempt causes.
+
+    `conversation` is the one with the attempt, where there is one yet. What the reference raised is not the attempt's.
+    """
     if isinstance(error, RankFailed):
-        inner = seen(error.cause, None)
+        inner = seen(error.cause, conversation)
         return inner and replace(inner, message=f"rank {error.rank}: {inner.message}")
     if isinstance(error, CheckFailed):
         return _failed(error, conversation)
@@ -42,11 +46,14 @@ def seen(error: BaseException, conversation: Conversation | None) -> Seen | None
         return Seen(State.FAILED, str(error), call=_last_call(conversation))
     if isinstance(error, LoadFailed):
         return _reported(error.report, LOADING)
-    if isinstance(error, Raised):
-        return _reported(error.report, call_of(error.exchange, conversation))
-    if isinstance(error, WorkerLost):
-        return _lost(error, _last_call(conversation) or LOADING)
-    return None
+    if not isinstance(error, Raised | WorkerLost):
+        return None
+    exchange: Exchange | None = getattr(error, "exchange", None)
+    if exchange is not None and (
+        conversation is None or exchange.conversation.transcript is not conversation.transcript
+    ):
+        return None
+    return _reported(error.report, call_of(exchange)) if isinstance(error, Raised) else _lost(error, exchange)
 
 
 def unusable(error: BaseException, conversation: Conversation | None) -> Seen:
@@ -58,15 +65,13 @@ def unusable(error: BaseException, conversation: Conversation | None) -> Seen:
     )
 
 
-def call_of(exchange: Exchange | None, conversation: Conversation | None) -> str:
+def call_of(exchange: Exchange | None) -> str:
     """The call of an exchange as a learner would write it."""
-    if exchange is None or conversation is None:
+    if exchange is None:
         return ""
-    pieces = exchange.request
+    conversation = exchange.conversation
     op, *rest = wire.decode(
-        bytes(pieces[1]),
-        [bytearray(piece) for piece in pieces[2:]],
-        lambda tag, number, name: StandIn(tag, number, name, conversation),
+        *opened(exchange.request), lambda tag, number, _name: StandIn(tag, number, conversation.handles)
     )
     if op == "call":
         return describe.call(_name(rest[0]), rest[1], rest[2])
@@ -74,6 +79,8 @@ def call_of(exchange: Exchange | None, conversation: Conversation | None) -> str
         return "gradients of " + describe.call(_name(rest[0]), [], rest[1])
     if op == "run":
         return f"a probe of the checks ({rest[0]})"
+    if op == "fetch":
+        return call_of(conversation.transcript.origin(rest[0].handle))
     if op == "get":
         return _part_of(rest[1], rest[0], conversation)
     return "joining the process group" if op == "join" else ""
@@ -81,15 +88,15 @@ def call_of(exchange: Exchange | None, conversation: Conversation | None) -> str
 
 def _part_of(field: str | int, owner: "StandIn", conversation: Conversation) -> str:
     what = f"item {field}" if isinstance(field, int) else f"field {field}"
-    maker = conversation.origins.get(id(owner.handle))
-    return f"{what} of {call_of(maker[1], conversation) if maker else owner.type_name}"
+    maker = conversation.transcript.origin(owner.handle)
+    return f"{what} of {call_of(maker) if maker else owner.type_name}"
 
 
 class StandIn:
     """Stands for a handle or a function in the description of a call."""
 
-    def __init__(self, tag: str, number: int, _name: str, conversation: Conversation) -> None:
-        self.handle = conversation.handles.get(number) if tag == "h" else None
+    def __init__(self, tag: str, number: int, handles: dict[int, Handle]) -> None:
+        self.handle = handles.get(number) if tag == "h" else None
         self.type_name = self.handle.type_name if self.handle else ("object" if tag == "h" else "function")
 
 
@@ -101,25 +108,23 @@ def _name(target: tuple[Any, ...]) -> str:
 
 
 def _failed(error: CheckFailed, conversation: Conversation | None) -> Seen:
-    subject = getattr(error, "subject", None)
-    if conversation is None:
-        return Seen(State.FAILED, str(error), "", error.expected, error.got)
-    exchange = conversation.origin(subject)
-    if isinstance(subject, Handle):
-        exchange = conversation.origin(None)
-    return Seen(State.FAILED, str(error), call_of(exchange, conversation), error.expected, error.got)
+    transcript = conversation.transcript if conversation else Transcript()
+    exchange = transcript.latest
+    if hasattr(error, "subject") and not isinstance(error.subject, Handle):
+        exchange = transcript.origin(error.subject) or exchange
+    return Seen(State.FAILED, str(error), call_of(exchange), error.expected, error.got)
 
 
 def _last_call(conversation: Conversation | None) -> str:
-    return call_of(conversation.origin(None), conversation) if conversation else ""
+    return call_of(conversation.transcript.latest) if conversation else ""
 
 
-def _lost(error: WorkerLost, call: str) -> Seen:
+def _lost(error: WorkerLost, exchange: Exchange | None) -> Seen:
+    call = call_of(exchange) or LOADING
     if isinstance(error, TimedOut):
         return Seen(State.TIMEOUT, str(error), call)
     if isinstance(error, Crashed):
         return Seen(State.CRASHED, str(error), call)
-    assert isinstance(error, BrokenReply)
     return Seen(State.ERROR, str(error), call)
 
 

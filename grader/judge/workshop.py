@@ -16,9 +16,10 @@ from grader.sandbox import frames, wire
 from grader.sandbox.channel import Channel, Deadline, WorkerLost
 from grader.sandbox.forkserver import Grounds
 from grader.sandbox.program import Program
-from grader.sandbox.proxy import AnswerCallback, Conversation, Frame, Host, Module, RankFailed, Ranks
+from grader.sandbox.proxy import AnswerCallback, Conversation, Host, Module, RankFailed, Ranks
 from grader.sandbox.scratch import Scratch
 from grader.sandbox.servant import Report
+from grader.sandbox.transcript import Frame
 from grader.sandbox.worker import Setup
 
 SETUP = Deadline(10.0)

@@ -40,12 +40,12 @@ class Finding:
     text: str
 
 
-def examine(learner: Learner, grader: Grader) -> Iterator[Finding]:
+def examine(learner: Learner, history: Path, grader: Grader) -> Iterator[Finding]:
     """One finding after the other, the slow ones last; a fault becomes a finding."""
     yield Finding("python", Health.GOOD, f"{platform.python_version()} at {sys.executable}")
     yield _torch()
     yield Finding("cpu", Health.GOOD, f"{_processors()} processors, {_free_gib():.1f} GiB of memory free")
-    yield _unless_faulty("history", lambda: _history(learner))
+    yield _unless_faulty("history", lambda: _history(learner, history))
     yield _unless_faulty("katas", lambda: _katas(learner))
     yield from (Finding("kata", Health.BAD, str(error)) for error in _broken(learner))
     yield _unless_faulty("isolation", lambda: _isolation(grader))
@@ -72,9 +72,9 @@ def _free_gib() -> float:
     return float(psutil.virtual_memory().available) / 2**30
 
 
-def _history(learner: Learner) -> Finding:
+def _history(learner: Learner, path: Path) -> Finding:
     known = len(learner.history.states())
-    return Finding("history", Health.GOOD, f"{learner.history_path}, which knows {known} kata{'s'[: known != 1]}")
+    return Finding("history", Health.GOOD, f"{path}, which knows {known} kata{'s'[: known != 1]}")
 
 
 def _katas(learner: Learner) -> Finding:

@@ -1,7 +1,7 @@
 """One learner at one command: the katas at hand, the folder they are in, and what is remembered of them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -11,15 +11,21 @@ from grader.errors import BadKata, HistoryError, UsageError
 from grader.history import History
 from grader.workspace import attempt_path, find_current
 
+OpenHistory = Callable[[], AbstractContextManager[History]]
 NOWHERE = Path(":memory:")
 """SQLite's own name for a database that lasts as long as its connection."""
 
 
 class Learner:
-    """Reads banks and opens the history only when they are asked for; closes what it opened."""
+    """Reads the catalogue and opens the history once they are asked for, by the means it is given; closes what it opened.
 
-    def __init__(self, banks: Sequence[Path], where: Path, history: Path, now: Callable[[], float]) -> None:
-        self.banks, self.where, self.history_path, self.now = tuple(banks), where, history, now
+    `where` is absolute; `now` tells unix seconds.
+    """
+
+    def __init__(
+        self, load: Callable[[], Catalogue], open_history: OpenHistory, where: Path, now: Callable[[], float]
+    ) -> None:
+        self._load, self._open_history, self.where, self.now = load, open_history, where, now
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -31,7 +37,7 @@ class Learner:
     @cached_property
     def catalogue(self) -> Catalogue:
         """Raises BadKata where a bank that was asked for by name is none."""
-        return Catalogue.load(self.banks)
+        return self._load()
 
     @property
     def broken(self) -> Iterator[BadKata]:
@@ -41,7 +47,7 @@ class Learner:
     @cached_property
     def history(self) -> History:
         """Raises HistoryError."""
-        return self._open.enter_context(History.open(self.history_path, now=self.now))
+        return self._open.enter_context(self._open_history())
 
     def forgive_history(self) -> HistoryError | None:
         """What keeps the history from being opened; then one that ends with this command stands in for it."""
@@ -62,8 +68,7 @@ class Learner:
 
     def nearby(self, path: Path) -> Path:
         """The path as one would type it here: relative where it lies in this folder."""
-        here = self.where.absolute()
-        return path.relative_to(here) if path.is_relative_to(here) else path
+        return path.relative_to(self.where) if path.is_relative_to(self.where) else path
 
     def _last_started(self) -> str:
         last = self.history.last_started()

@@ -17,6 +17,8 @@ CLOCK_STEP_SECONDS = 0.05
 WALL_FACTOR = 5
 MAX_CALLBACKS = 100_000
 HEAD_BYTES = TAIL_BYTES = 4_096
+DRAINED_READS = 64
+"""Of 64 KiB each: who prints faster than it is read must not be listened to for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Channel:
         watch = _Watch(self.pid, deadline)
         try:
             for _ in range(MAX_CALLBACKS):
+                watch.check()
                 self._send(pieces, watch)
                 head, buffers = frames.read(lambda size: self._receive(size, watch))
                 answer = answer_callback(head, buffers)
@@ -154,12 +157,14 @@ class Channel:
 
     def drain(self) -> None:
         """Take what it has printed so far."""
-        while self.pipe_open:
+        for _ in range(DRAINED_READS if self.pipe_open else 0):
             try:
                 data = os.read(self.pipe, 65_536)
             except BlockingIOError:
                 return
-            self.pipe_open = bool(data)
+            if not data:
+                self.pipe_open = False
+                return
             self.output.add(data)
 
     def _lose(self, error: WorkerLost) -> WorkerLost:
@@ -202,6 +207,8 @@ class Channel:
         poll = select.poll()
         poll.register(self.sock, event)
         while True:
+            # Before each wait: who sends a byte now and then would never be waited for in vain.
+            watch.check()
             if self.pipe_open:
                 poll.register(self.pipe, select.POLLIN)
             ready = {fd for fd, _ in poll.poll(CLOCK_STEP_SECONDS * 1000)}
@@ -211,7 +218,6 @@ class Channel:
                     poll.unregister(self.pipe)
             if self.sock.fileno() in ready:
                 return
-            watch.check()
 
 
 class _Watch:

@@ -67,7 +67,7 @@ class _Decoder:
         return [self.value(tree, depth + 1) for tree in trees]
 
     def keyed(self, count: int) -> None:
-        """Keys that hash alike are each compared with all others: so many comparisons that the largest dict may cost."""
+        """Keys that hash alike are compared with each other: in all no oftener than those of the largest dict."""
         self.comparisons += count * count
         if self.comparisons > MAX_KEYS * MAX_KEYS:
             raise WireError(f"too many keys; a dict of {MAX_KEYS}, or some smaller ones, may travel")
@@ -127,10 +127,10 @@ class _Decoder:
         return value
 
     def record(self, tree: grammar.Dataclass, depth: int) -> Record:
-        if len(tree.fields) > 2 * MAX_KEYS or any(type(name) is not str for name in tree.fields[::2]):
-            raise WireError("fields that no dataclass has")
-        values = self.items(tree.fields[1::2], depth)
-        return Record(tree.name, dict(zip(tree.fields[::2], values, strict=True)))
+        names = [name for name in tree.fields[::2] if isinstance(name, str)]
+        if len(names) > MAX_KEYS:
+            raise WireError(f"{len(names)} fields; at most {MAX_KEYS} travel")
+        return Record(tree.name, dict(zip(names, self.items(tree.fields[1::2], depth), strict=True)))
 
     def handle(self, tree: grammar.Handle, _depth: int) -> Any:
         return self.resolve("h", tree.number, tree.name)

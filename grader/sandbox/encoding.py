@@ -119,7 +119,7 @@ class _Encoder:
 
     def _plain_tensor(self, value: Any, torch: ModuleType) -> list[Any]:
         name, shape, device = str(value.dtype).removeprefix("torch."), list(value.shape), str(value.device)
-        check_size(value.numel(), value.itemsize)
+        check_size(value.numel(), value.element_size())
         value = value.cpu().resolve_conj().resolve_neg()
         strides, extent = None, span(value.shape, value.stride())
         if extent and not value.is_contiguous():

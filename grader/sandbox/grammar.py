@@ -18,7 +18,7 @@ Dimension = Annotated[int, Meta(ge=0, lt=2**48)]
 Dimensions = Annotated[list[Dimension], Meta(max_length=MAX_DIMENSIONS)]
 
 
-class Node(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+class Node(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """A value that is no scalar: an array of its tag and its fields."""
 
 
@@ -139,9 +139,10 @@ class Callback(Node, tag="c"):
     name: Name
 
 
-Container = List | Tuple | Dict | Set | Frozenset
+Container = List | Tuple | Dict | Set | Frozenset | Branded | Dataclass
 Scalar = Integer | Complex | Bytes | Text | Range | Slice | Dots | NumpyDtype | NumpyScalar | TorchDtype | Device
-Value = None | bool | int | float | str | Container | Scalar | Array | Tensor | Generator | Branded | Dataclass | Handle | Callback  # fmt: skip
+Whole = Array | Tensor | Generator | Handle | Callback
+Value = None | bool | int | float | str | Container | Scalar | Whole
 
 parse = Decoder[Value](Value).decode
 """The tree of a head. Raises msgspec.MsgspecError, RecursionError."""

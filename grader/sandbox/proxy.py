@@ -11,23 +11,21 @@ from typing import Any, Protocol
 import msgspec
 
 from grader.sandbox import frames, wire
-from grader.sandbox.channel import BrokenReply
+from grader.sandbox.channel import BrokenReply, WorkerLost
 from grader.sandbox.servant import Report, Servant
+from grader.sandbox.transcript import Asked, Exchange, Frame, Transcript
 
-RECORDED_BYTES = 32 * 2**20
-MAX_TRACED = 64
 CALLBACK = msgspec.msgpack.encode(["t", ["callback", None, None, None]])[:-3]
 
 AnswerCallback = Callable[[bytearray, list[bytearray]], list[frames.Buffer] | None]
-Frame = tuple[bytes | bytearray, list[bytearray]]
 
 
 class Raised(Exception):
-    """The module raised; `report` tells what, and `exchange` which call of that conversation it was."""
+    """The module raised; `report` tells what, and `exchange` which call it was."""
 
-    def __init__(self, report: Report, exchange: "Exchange", conversation: "Conversation") -> None:
+    def __init__(self, report: Report, exchange: Exchange) -> None:
         super().__init__(f"{report.type_name}: {report.message}")
-        self.report, self.exchange, self.conversation = report, exchange, conversation
+        self.report, self.exchange = report, exchange
 
 
 class Carrier(Protocol):
@@ -44,56 +42,27 @@ class Host(Protocol):
     def ranks(self, count: int) -> "Ranks": ...
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """One call back during a request, and what the judge's function said to it."""
-
-    frame: Frame
-    number: int
-    """Which function."""
-    answer: Any
-    """What it returned, or the exception that it raised."""
-
-
-class Exchange(msgspec.Struct):
-    """One request and its reply, as they travelled; enough to repeat it elsewhere."""
-
-    request: list[Any]
-    reply: Frame | None = None
-    asked: list[Asked] = []
-    """The calls back that it made, in order."""
-
-
 class Conversation:
-    """Requests to one module in one process, all of them remembered while they are small."""
+    """Requests to one module in one process."""
 
     def __init__(self, carrier: Carrier, host: Host) -> None:
         self.carrier, self.host = carrier, host
         self.callbacks: list[Callable[..., Any]] = []
         self.handles: dict[int, Handle] = {}
-        self.exchanges: list[Exchange] = []
-        self.latest: Exchange | None = None
+        self.transcript = Transcript()
         self.waiting = False
         """Whether a request is on its way, so that no other can be."""
-        self.origins: dict[Any, tuple[Any, Exchange]] = {}
-        self.recorded_bytes = 0
 
     def ask(self, *request: Any) -> Any:
         """The reply's values, without the leading "ok". Raises Raised, or WorkerLost from a channel."""
         if self.waiting:
             raise RuntimeError("whoever calls this function waits for its answer, and cannot be asked anything before")
-        pieces = wire.encode(request, self.foreign)
-        self.latest = exchange = Exchange(pieces)
-        self._remember(exchange)
-        self.waiting = True
-        try:
-            head, buffers = self.carrier.request(pieces, lambda *frame: self.called_back(exchange, *frame))
-        finally:
-            self.waiting = False
-        exchange.reply = (bytes(head), buffers)
-        verdict, *values = self._decode_reply(head, buffers)
+        exchange = Exchange(self, wire.encode(request, self.foreign))
+        self.transcript.add(exchange)
+        verdict, *values = self._decode_reply(*self._carried(exchange))
         if verdict == "raise":
-            raise Raised(msgspec.convert(values[0], Report), exchange, self)
-        self._trace(values, exchange)
+            raise Raised(msgspec.convert(values[0], Report), exchange)
+        self.transcript.trace(values, exchange)
         return values
 
     def foreign(self, value: Any) -> list[Any]:
@@ -116,17 +85,17 @@ class Conversation:
             raise wire.WireError("a callback cannot be a result")
         return self.handles.setdefault(number, Handle(self, number, name))
 
-    def origin(self, value: Any) -> Exchange | None:
-        """The exchange that brought this very object, or the last that brought a number or text like it, or the latest."""
-        known = self.origins.get(_identity(value))
-        if known is not None:
-            return known[1]
-        return self.latest
-
-    @property
-    def complete(self) -> bool:
-        """Whether every exchange was small enough to be remembered."""
-        return self.recorded_bytes <= RECORDED_BYTES
+    def _carried(self, exchange: Exchange) -> Frame:
+        self.waiting = True
+        try:
+            head, buffers = self.carrier.request(exchange.request, lambda *frame: self.called_back(exchange, *frame))
+        except WorkerLost as lost:
+            lost.exchange = exchange  # type: ignore[attr-defined]  # known to grader.judge.seen alone
+            raise
+        finally:
+            self.waiting = False
+        exchange.reply = (bytes(head), buffers)
+        return exchange.reply
 
     def _decode_reply(self, head: bytes | bytearray, buffers: list[bytearray]) -> list[Any]:
         try:
@@ -149,7 +118,7 @@ class Conversation:
             answer = function(*args, **kwargs)
         except Exception as error:  # whatever the check's function raises is for the attempt to see
             answer = error
-        exchange.asked.append(Asked((bytes(head), buffers), number, answer))
+        self.transcript.add_asked(exchange, Asked((bytes(head), buffers), number, answer))
         return self.say(answer)
 
     def say(self, answer: Any) -> list[frames.Buffer]:
@@ -160,18 +129,6 @@ class Conversation:
         except wire.WireError as error:
             answer = error
         return wire.encode(("throw", type(answer).__name__, str(answer)), self.foreign)
-
-    def _remember(self, exchange: Exchange) -> None:
-        self.recorded_bytes += sum(len(piece) for piece in exchange.request)
-        if self.recorded_bytes <= RECORDED_BYTES:
-            self.exchanges.append(exchange)
-
-    def _trace(self, values: Sequence[Any], exchange: Exchange) -> None:
-        for value in values:
-            inside = _inside(value)
-            if len(inside) <= MAX_TRACED:
-                self._trace(inside, exchange)
-            self.origins[_identity(value)] = (value, exchange)
 
 
 class Function:
@@ -244,8 +201,10 @@ class Module:
         return self._conversation.ask("run", probe, list(args))[0]
 
     def restart(self) -> "Module":
-        """The same program in a new process, with the same scratch folder."""
-        return self._conversation.host.restart()
+        """The same program in a new process, with the same scratch folder; this one and its handles are no more."""
+        fresh = self._conversation.host.restart()
+        fresh._conversation.transcript = self._conversation.transcript
+        return fresh
 
     def confined(self) -> "Module":
         """The same program in a confined process of its own; an attempt is in one already."""
@@ -261,7 +220,11 @@ class Module:
 
     def ranks(self, count: int) -> "Ranks":
         """That many processes with a gloo process group between them, and no other network."""
-        return self._conversation.host.ranks(count)
+        ranks = self._conversation.host.ranks(count)
+        self._conversation.transcript.one_process_at_a_time = False
+        for conversation in ranks._conversations:
+            conversation.transcript = self._conversation.transcript
+        return ranks
 
 
 class RankFailed(Exception):
@@ -328,17 +291,3 @@ def as_function(function: Function | Handle) -> Function:
 def is_generator(value: Any) -> bool:
     torch = wire.torch_module()
     return torch is not None and isinstance(value, torch.Generator)
-
-
-def _inside(value: Any) -> Sequence[Any]:
-    """What a container that came from a decoder holds."""
-    if isinstance(value, wire.Record):
-        return list(value.fields.values())
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list | tuple) else ()
-
-
-def _identity(value: Any) -> Any:
-    """What an object is known by. Small plain values are shared by Python: of those, only equal ones are the same."""
-    return (type(value), value) if type(value) in (type(None), bool, int, float, str) else id(value)

@@ -1,4 +1,5 @@
 # test_a_generator_can_be_fetched: failed
-#   got: [1, 2, 3]
+#   message: item 0 of the result: off by -2
+#   call: countdown(3)
 def countdown(n):
     return iter(range(1, n + 1))

@@ -1,5 +1,5 @@
 # test_fields_items_and_entries_can_be_had: failed
-#   call: the field 'below'
+#   message: 'int' object has no attribute 'get'
 # test_probes_look_inside: error
 #   message: AttributeError: 'int' object has no attribute 'level'
 #   call: a probe of the checks (levels)

@@ -34,8 +34,9 @@ def test_fields_items_and_entries_can_be_had(attempt):
     """name, items and floor are there"""
     stack = attempt.Stack("s").push(5)
     assert_equal(stack.get("name"), "s")
-    floor = keep(stack.get)("below") if False else stack.get("below")["floor"]
-    assert_equal(floor.get("level"), 0)
+    below = stack.get("below", keep=True)
+    assert_true(below.get("floor") is stack.get("below")["floor"], "the entry of a dict is one and the same object")
+    assert_equal(below.get("floor").get("level"), 0)
     kept = keep(attempt.numbers)(3)
     assert_equal(kept.get(1), 1)
     assert_equal(kept.get(-1), 2)

@@ -1,0 +1,5 @@
+"""Ends the process with exit code 0 before it has defined anything: no report is a good report."""
+# expect: double=crashed loss=crashed find=crashed
+import os
+
+os._exit(0)

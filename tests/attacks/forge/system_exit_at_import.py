@@ -1,0 +1,5 @@
+"""Raises SystemExit while it is loaded."""
+# expect: double=error loss=error find=error
+import sys
+
+sys.exit(0)

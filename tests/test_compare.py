@@ -421,7 +421,7 @@ def test_of_a_large_array_the_row_of_the_worst_element_is_shown() -> None:
 
 
 def test_an_error_of_float32_is_not_called_a_factor() -> None:
-    want = np.linspace(1.0, 2.0, 9)
+    want = np.linspace(1.0, 2.0, 10)
     with pytest.raises(CheckFailed, match="as far off as float32 rounds") as failure:
         assert_close(want.astype(np.float32).astype(np.float64), want, rtol=1e-9, atol=0)
     assert "factor" not in str(failure.value)

@@ -17,7 +17,7 @@ NOWHERE = Path(":memory:")
 
 
 class Learner:
-    """Reads the catalogue and opens the history once they are asked for, by the means it is given; closes what it opened.
+    """Reads the catalogue and opens the history once they are asked for, by the means it is given.
 
     `where` is absolute; `now` tells unix seconds.
     """

@@ -34,14 +34,14 @@ LOOKS = {
     State.TIMEOUT: Look("✗", "red", "timed out"),
     State.MEMORY: Look("✗", "red", "out of memory"),
     State.CRASHED: Look("✗", "red", "crashed"),
-    State.WAITING: Look("–", "dim", "waits"),
     State.NOT_ATTEMPTED: Look("–", "yellow", "not attempted"),
+    State.WAITING: Look("–", "dim", "waits"),
     State.NOT_SELECTED: Look("–", "dim", "not selected"),
     State.NOT_MEASURABLE: Look("–", "yellow", "not measurable"),
     State.HARNESS_FAULT: Look("!", "magenta", "our fault"),
 }
 UNTOUCHED = (State.NOT_ATTEMPTED, State.WAITING)
-"""States of what was not begun, the more telling first."""
+"""States of what was not begun."""
 POINTS_WIDTH = 6
 REASONED = (State.TIMEOUT, State.MEMORY, State.CRASHED, State.WAITING, State.NOT_MEASURABLE, State.HARNESS_FAULT)
 """States whose message is shown under the check even where it is not expanded."""
@@ -50,18 +50,19 @@ REASONED = (State.TIMEOUT, State.MEMORY, State.CRASHED, State.WAITING, State.NOT
 def verdict_view(outcome: Outcome, *, expand_all: bool = False, explain: bool = False) -> RenderableType:
     """Everything that `kata check` shows."""
     first = first_failure(outcome.verdict)
-    lines: list[RenderableType] = [headline(outcome), *isolation(outcome.verdict)]
+    blocks: list[RenderableType] = [headline(outcome), *isolation(outcome.verdict)]
+    begun = True
     for part in outcome.kata.parts:
         checks = [check for check in shown_checks(outcome.verdict) if check.part == part.id]
-        if checks and not expand_all and all(check.state in UNTOUCHED for check in checks):
-            lines += ["", untouched_part(part, checks)]
-            continue
-        lines += ["", part_row(part, outcome.verdict)] if checks else []
-        for check in checks:
-            lines.append(check_row(check))
+        was_begun, begun = begun, expand_all or any(check.state not in UNTOUCHED for check in checks)
+        if checks:
+            blocks += [""] if begun or was_begun else []
+            blocks.append(part_row(part, checks, outcome.verdict, begun))
+        for check in checks if begun else ():
+            blocks.append(check_row(check))
             if check.state in FAILING and (expand_all or check is first):
-                lines.append(details(outcome, check, explain=explain))
-    return Group(*lines, "", *closing(outcome))
+                blocks.append(details(outcome, check, explain=explain))
+    return Group(*blocks, "", *closing(outcome))
 
 
 def headline(outcome: Outcome) -> RenderableType:
@@ -90,16 +91,12 @@ def isolation(verdict: Verdict) -> Iterator[RenderableType]:
     yield Text(f"isolation {verdict.isolation}: {reasons}", "yellow", overflow="fold")
 
 
-def part_row(part: Part, verdict: Verdict) -> RenderableType:
+def part_row(part: Part, checks: list[CheckResult], verdict: Verdict, begun: bool) -> RenderableType:
+    """The line above a part's checks; of one that was not begun, the only line."""
     score = next((f"{p.score}/{p.max}" for p in verdict.parts if p.id == part.id), "")
-    return _row(_part_name(part), "", Text(score, "bold"))
-
-
-def untouched_part(part: Part, checks: list[CheckResult]) -> RenderableType:
-    """One line for a part that was not begun."""
-    look = LOOKS[min((check.state for check in checks), key=UNTOUCHED.index)]
-    points = Text(f"0/{sum(check.points for check in checks)}", "bold")
-    return _row(_part_name(part), Text(f"{look.word}, {plural(len(checks), 'check')}", look.style), points)
+    look = LOOKS[min((check.state for check in checks), key=list(LOOKS).index)]
+    word = Text() if begun else Text(f"{look.word}, {plural(len(checks), 'check')}", look.style)
+    return _row(Text.assemble((part.id, "bold"), f"  {part.title}", overflow="fold"), word, Text(score, "bold"))
 
 
 def check_row(check: CheckResult) -> RenderableType:
@@ -173,10 +170,6 @@ def _praise(outcome: Outcome) -> str:
     assert finish is not None
     time = "" if finish.minutes is None else f" {duration(finish.minutes)} after you started, {minutes} planned"
     return f"All passed{time}; {plural(finish.hints, 'hint') if finish.hints else 'no hints'} used."
-
-
-def _part_name(part: Part) -> Text:
-    return Text.assemble((part.id, "bold"), f"  {part.title}", overflow="fold")
 
 
 def _row(title: RenderableType, word: RenderableType, points: Text, mark: Text | None = None) -> RenderableType:

@@ -6,9 +6,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grader.errors import HarnessFault, KataError, UsageError
 from grader.render.printable import printable
+
+if TYPE_CHECKING:
+    from grader.grading import Grader
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
@@ -35,10 +39,10 @@ def main() -> int:
         gc.freeze()
 
 
-def run(arguments: Sequence[str], stack: ExitStack) -> int:
+def run(arguments: Sequence[str], stack: ExitStack, grader: "Grader | None" = None) -> int:
     """One command; `stack` ends what it started, after whatever it has to say is said.
 
-    What a check waits for is started before most of this is imported, and ready when it is.
+    What a check waits for is started before most of this is imported, unless there is a grader already.
     """
     from grader.cli.early import hoisted, warmed
     from grader.cli.ticker import Ticker
@@ -46,7 +50,7 @@ def run(arguments: Sequence[str], stack: ExitStack) -> int:
     ticker = Ticker(sys.stderr, os.environ.get("TERM", ""))
     try:
         (banks, others), where = hoisted(arguments), current_folder()
-        grader = warmed(others, banks, where, stack, ticker)
+        grader = grader or warmed(others, banks, where, stack, ticker)
 
         from grader.cli.app import invoke
         from grader.cli.session import Session

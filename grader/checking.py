@@ -17,6 +17,7 @@ from grader.comparison.compare import CheckFailed, assert_true, fail
 from grader.comparison.describe import full
 from grader.comparison.distribution import assert_distribution
 from grader.comparison.rounding import to_half
+from grader.comparison.text import printable
 from grader.sandbox import proxy
 from grader.sandbox.cost import cpu_seconds, peak_bytes
 from grader.sandbox.proxy import Function, Handle, Module, Raised, as_function
@@ -123,11 +124,12 @@ def gradients(
 
 def assert_inputs_unchanged(function: Function | Handle, *args: Any, **kwargs: Any) -> Any:
     """Call it, require that its arguments are as they were, and return its result."""
-    result, (after, named_after) = as_function(function)._call(args, kwargs, echo=True)
-    for index, (before, now) in enumerate(zip(args, after, strict=True)):
-        _unchanged(f"argument {index + 1}", before, now)
+    result, (after, named_after, names) = as_function(function)._call(args, kwargs, echo=True)
+    places = [*names, *(f"argument {index + 1}" for index in range(len(names), len(args)))]
+    for place, (before, now) in zip(places, zip(args, after, strict=True), strict=False):
+        _unchanged(printable(str(place)), before, now)
     for name, before in kwargs.items():
-        _unchanged(f"the argument {name}", before, named_after[name])
+        _unchanged(name, before, named_after[name])
     return result
 
 
@@ -142,8 +144,11 @@ def assert_raises(
     try:
         result = function(*args, **kwargs)
     except Raised as raised:
-        if raised.report.kind != "raised" or not wanted & set(raised.report.bases):
+        if raised.report.kind != "raised":
             raise
+        if not wanted & set(raised.report.bases):
+            told = f"{raised.report.type_name}: {raised.report.message}"
+            raise CheckFailed(f"raised {told}", expected=" or ".join(sorted(wanted)), got=told) from None
         return
     failure = CheckFailed(
         f"no {' or '.join(sorted(wanted))} was raised", expected=" or ".join(sorted(wanted)), got=full(result)
@@ -173,8 +178,13 @@ def assert_equal(got: Any, want: Any, *, exact_type: bool = False, label: str = 
 def _unchanged(name: str, before: Any, now: Any) -> None:
     if isinstance(before, Handle | Module) or callable(before) or proxy.is_generator(before):
         return
-    if not compare.close(now, before, rtol=0, atol=0):
-        raise CheckFailed(f"{name} was modified: work on a copy", expected=full(before), got=full(now))
+    if getattr(before, "requires_grad", False) != getattr(now, "requires_grad", False):
+        raise CheckFailed(f"{name} was modified: its requires_grad was changed")
+    try:
+        compare.assert_equal(now, before)
+    except CheckFailed as failure:
+        told = f"{name} was modified, work on a copy: {failure.message}"
+        raise CheckFailed(told, expected=failure.expected, got=failure.got) from None
 
 
 @contextlib.contextmanager

@@ -18,7 +18,8 @@ LAYERS = (
     ("checking", "history"),
     ("judge",),
     ("grading",),
-    ("lint", "practice", "render"),
+    ("lint", "practice"),
+    ("render",),
     ("cli",),
     ("__main__",),
 )

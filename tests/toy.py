@@ -1,8 +1,8 @@
 """The toy bank: its katas, and attempts that say themselves how their checks must end.
 
 An attempt of `attempts/<slug>/` is appended to the kata's reference, unless its first line is `# whole`. Its comments name
-each check that does not pass, with the state and, one a line, what a field of the result must hold. `# only` first
-grades those checks alone.
+each check that does not pass, with the state and, one a line, what a field of the result must hold. `# only`
+grades those checks alone, `# limit 0.5 s` under a shorter deadline.
 """
 
 import functools
@@ -35,6 +35,8 @@ class ToyAttempt:
     attempt: Attempt
     only: bool
     """Whether just the named checks are graded."""
+    cpu_seconds: float | None
+    """A limit below the kata's."""
     wanted: dict[str, Wanted] = field(default_factory=dict)
 
 
@@ -61,7 +63,8 @@ def read_toy(path: Path) -> ToyAttempt:
     text = path.read_text()
     kata = toy_kata(path.parent.name)
     attempt = made(kata, text) if text.startswith("# whole") else changed(kata, text)
-    return ToyAttempt(kata, attempt, "# only\n" in text, dict(_wanted(text)))
+    limit = re.search(r"^# limit (\S+) s$", text, re.MULTILINE)
+    return ToyAttempt(kata, attempt, "# only\n" in text, float(limit[1]) if limit else None, dict(_wanted(text)))
 
 
 def differs(result: CheckResult, wanted: Wanted) -> str:

@@ -26,6 +26,7 @@ COMMANDS = {
     "history": "work:history",
     "doctor": "machine:doctor",
     "new": "author:new",
+    "lint": "author:lint",
     "version": "look:version",
 }
 """Module of this package and function, in the order in which help shows them."""
@@ -88,7 +89,7 @@ def root(context: typer.Context) -> None:
 
 
 def invoke(arguments: Sequence[str], session: Session) -> int:
-    """Run a command; returns its exit code. Raises KataError."""
+    """Run a command; returns its exit code. Raises KataError, KeyboardInterrupt, and BrokenPipeError."""
     try:
         code = app(list(arguments), prog_name="kata", standalone_mode=False, obj=session)
     except Misused as error:
@@ -96,6 +97,9 @@ def invoke(arguments: Sequence[str], session: Session) -> int:
         raise UsageError(
             f"{told.rstrip('.')}: `kata --help` shows the commands, `kata COMMAND --help` their options"
         ) from None
+    except SystemExit:
+        # All that typer ends a process for, and with 1, which here means that an attempt did not pass.
+        raise BrokenPipeError from None
     except typer.Abort:
         raise KeyboardInterrupt from None
     return code if isinstance(code, int) else 0

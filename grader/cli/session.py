@@ -32,18 +32,19 @@ class Session:
         self._stack, self._grader = stack, grader
 
     def grader(self, isolation: str) -> "Grader":
-        """The one that was started first of all, if there is one; it is closed with the session."""
-        if self._grader is None:
+        """The one that was there first of all, if it will do; else a new one, closed with the session."""
+        fork = may_fork(isolation)
+        if self._grader is None or self._grader.fork != fork:
             # Half of the time that a command takes which only looks.
             from grader.grading import Grader
 
-            self._grader = self._stack.enter_context(Grader(fork=may_fork(isolation)))
+            self._grader = self._stack.enter_context(Grader(fork=fork))
         return self._grader
 
     @contextmanager
-    def grading(self, isolation: str) -> "Iterator[Grader]":
-        """A grader, with the count of checks on a terminal while it is used."""
-        self.ticker.begin()
+    def grading(self, isolation: str = "auto", what: str = "Checking…") -> "Iterator[Grader]":
+        """A grader, with a count on a terminal while it is used."""
+        self.ticker.begin(what)
         try:
             yield self.grader(isolation)
         finally:

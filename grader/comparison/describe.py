@@ -70,9 +70,9 @@ def pair(got: object, want: object) -> tuple[str, str]:
     return told_apart(shown)
 
 
-def call(name: str, args: Sequence[object], kwargs: Mapping[str, object], limit: int = 100) -> str:
+def call(name: str, args: Sequence[object], kwargs: Mapping[str, object], limit: int = 200) -> str:
     """A call in one line; where not every argument fits, the first ones and the last one are kept."""
-    room = _Room(max(limit // 3, 12), few=0)
+    room = _Room(max(limit // 6, 12), few=0)
     parts = [_shown(value, room) for value in args]
     parts += [f"{key}={_shown(value, room)}" for key, value in kwargs.items()]
     for kept in range(len(parts), 1, -1):

@@ -23,7 +23,7 @@ def main(fd: int, preload: str) -> None:
     link = socket.socket(fileno=fd)
     template = importlib.import_module("grader.judge.template")
     template.serve(link, template.in_turn(link), workers, grounds)
-    workers.renew()
+    workers.stop()
 
 
 if __name__ == "__main__":

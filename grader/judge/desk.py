@@ -43,7 +43,7 @@ class Desk(Host):
 
     def confined(self) -> Module:
         if self.bench is None:
-            self.bench = Bench(self.workshop, self.program, self.seed)
+            self.bench = Bench(self.workshop, self.program, self.seed, apart=True)
             return self.bench.module()
         return self.bench.confined()
 
@@ -66,5 +66,5 @@ class Desk(Host):
 
     def _bench(self) -> Bench:
         if self.bench is None:
-            self.bench = Bench(self.workshop, self.program, self.seed)
+            self.bench = Bench(self.workshop, self.program, self.seed, apart=True)
         return self.bench

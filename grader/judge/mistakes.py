@@ -50,6 +50,8 @@ def _with_mistake(run: Run, result: CheckResult, deadline: float) -> CheckResult
             found = _only_match(run, result, conversation.transcript)
     except OutOfTime:
         return result
+    if time.monotonic() >= deadline:  # the alarm was taken for the answer of a mistake: not all have been heard
+        return result
     return msgspec.structs.replace(result, mistake=found and MistakeMatch(found.id, found.advice))
 
 

@@ -98,7 +98,8 @@ class Script:
         try:
             step = self._step(index, exchange)
         except Unknown:
-            self.steps.append("# here the check did something with what its own code had found")
+            step = "# here the check did something with what its own code had found"
+        if not step:
             return
         reply = self._reply(exchange)
         if reply[0] == "ok":
@@ -185,6 +186,9 @@ class Script:
     def _run_step(self, _result: str, probe: str, _args: list[Any]) -> str:
         return f"# here the check looked inside with code of its own ({printable(probe)})"
 
+    def _trim_step(self, _result: str) -> str:
+        return ""
+
     def _join_step(self, _result: str, rank: int, count: int, _meeting_place: str) -> str:
         return f"# here process {rank} joined a group of {count}: what follows ran in all of them at once"
 
@@ -237,6 +241,7 @@ _WRITERS: dict[str, Callable[..., str]] = {
     "fetch": Script._fetch_step,
     "has": Script._has_step,
     "run": Script._run_step,
+    "trim": Script._trim_step,
     "join": Script._join_step,
 }
 

@@ -1,16 +1,21 @@
 """The generator that checks draw from."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 
 class Rng(np.random.Generator):
-    """The `rng` of a check: a NumPy Generator that makes torch values too."""
+    """The `rng` of a check: a NumPy Generator that makes torch values too. A deep copy draws the same once more."""
 
-    def __init__(self, seed: int) -> None:
-        super().__init__(np.random.PCG64(seed))
+    def __init__(self, seed: int | np.random.BitGenerator) -> None:
+        super().__init__(np.random.PCG64(seed) if isinstance(seed, int) else seed)
+
+    def __reduce__(self) -> tuple[Callable[..., np.random.Generator], tuple[np.random.BitGenerator], None]:
+        # NumPy's own makes a plain Generator of a copy.
+        return Rng, (self.bit_generator,), None
 
     def torch(self) -> Any:
         """A fresh `torch.Generator`, seeded from this stream."""

@@ -5,12 +5,12 @@ from typing import Any
 
 from grader.comparison import describe
 from grader.comparison.compare import CheckFailed
-from grader.comparison.text import printable
+from grader.comparison.text import cut, printable
 from grader.judge.workshop import LoadFailed
 from grader.sandbox import wire
 from grader.sandbox.channel import Crashed, TimedOut, WorkerLost
 from grader.sandbox.proxy import Conversation, Handle, Raised, RankFailed, opened
-from grader.sandbox.servant import Report
+from grader.sandbox.servant import MAX_MESSAGE, Report
 from grader.sandbox.transcript import Exchange, Transcript
 from grader.verdict import State
 
@@ -43,7 +43,7 @@ def seen(error: BaseException, conversation: Conversation | None) -> Seen | None
     if isinstance(error, CheckFailed):
         return _failed(error, conversation)
     if isinstance(error, AssertionError):
-        return Seen(State.FAILED, str(error), call=_last_call(conversation))
+        return Seen(State.FAILED, _told(error), call=_last_call(conversation))
     if isinstance(error, LoadFailed):
         return _reported(error.report, LOADING)
     if not isinstance(error, Raised | WorkerLost):
@@ -60,7 +60,7 @@ def unusable(error: BaseException, conversation: Conversation | None) -> Seen:
     """The check tripped over what the attempt returned, though not over what the reference returns."""
     return Seen(
         State.FAILED,
-        f"what came back could not be used: {type(error).__name__}: {error}"[:500],
+        f"what came back could not be used: {type(error).__name__}: {_told(error)}",
         call=_last_call(conversation),
     )
 
@@ -79,6 +79,8 @@ def call_of(exchange: Exchange | None) -> str:
         return "gradients of " + describe.call(_name(rest[0]), [], rest[1])
     if op == "run":
         return f"a probe of the checks ({rest[0]})"
+    if op == "backward":
+        return call_of(conversation.transcript.before(exchange))
     if op == "fetch":
         return call_of(conversation.transcript.origin(rest[0].handle))
     if op == "get":
@@ -112,7 +114,7 @@ def _failed(error: CheckFailed, conversation: Conversation | None) -> Seen:
     exchange = transcript.latest
     if hasattr(error, "subject") and not isinstance(error.subject, Handle):
         exchange = transcript.origin(error.subject) or exchange
-    return Seen(State.FAILED, str(error), call_of(exchange), error.expected, error.got)
+    return Seen(State.FAILED, _told(error), call_of(exchange), error.expected, error.got)
 
 
 def _last_call(conversation: Conversation | None) -> str:
@@ -121,11 +123,13 @@ def _last_call(conversation: Conversation | None) -> str:
 
 def _lost(error: WorkerLost, exchange: Exchange | None) -> Seen:
     call = call_of(exchange) or LOADING
-    if isinstance(error, TimedOut):
-        return Seen(State.TIMEOUT, str(error), call)
-    if isinstance(error, Crashed):
-        return Seen(State.CRASHED, str(error), call)
-    return Seen(State.ERROR, str(error), call)
+    states: dict[type[WorkerLost], State] = {TimedOut: State.TIMEOUT, Crashed: State.CRASHED}
+    return Seen(states.get(type(error), State.ERROR), _told(error), call)
+
+
+def _told(error: BaseException) -> str:
+    """What an exception says; parts of it may come from the attempt."""
+    return cut(printable(cut(str(error), MAX_MESSAGE)), MAX_MESSAGE)
 
 
 def _reported(report: Report, call: str) -> Seen:

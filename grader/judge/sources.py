@@ -16,11 +16,11 @@ class Source(Protocol):
     level: str | None
     """The isolation level that this source alone imposes, if any."""
 
-    def take(self, count: int, *, loopback: bool) -> list[Channel]:
-        """That many workers that can see each other and nobody else."""
+    def take(self, count: int, *, loopback: bool, apart: bool) -> list[Channel]:
+        """That many workers that can see each other and nobody else; `apart`, that have served nothing before."""
 
-    def give_back(self, channels: list[Channel]) -> None:
-        """They have served their check."""
+    def give_back(self, channels: list[Channel], *, apart: bool) -> None:
+        """They have served their check; `apart`, they are to serve nothing else."""
 
     def renew(self) -> None:
         """The next worker must be one that has served nothing."""
@@ -35,11 +35,13 @@ class ForkedWorkers:
     def __init__(self, client: Client) -> None:
         self.client = client
 
-    def take(self, count: int, *, loopback: bool) -> list[Channel]:
+    def take(self, count: int, *, loopback: bool, apart: bool) -> list[Channel]:
+        del apart  # each one is
         started, fate = self.client.workers(count, loopback=loopback)
         return [Channel(one, fate, index) for index, one in enumerate(started)]
 
-    def give_back(self, channels: list[Channel]) -> None:
+    def give_back(self, channels: list[Channel], *, apart: bool) -> None:
+        del apart
         for channel in channels:
             channel.close()
 
@@ -56,29 +58,36 @@ class InterpreterWorkers:
     def __init__(self, preload: str) -> None:
         self.preload = preload
         self.idle: Channel | None = None
+        self.has_served = False
+        """Whether the idle one has: its attempt is still in there, and may have left anything behind."""
 
     def start(self) -> None:
         """Launch the first one now."""
         self.idle = self._launch()
 
-    def take(self, count: int, *, loopback: bool) -> list[Channel]:
+    def take(self, count: int, *, loopback: bool, apart: bool) -> list[Channel]:
         del loopback  # there is no namespace to ask for
-        if count == 1 and self.idle is not None:
+        if count == 1 and self.idle is not None and not (apart and self.has_served):
             ready, self.idle = self.idle, None
             return [ready]
         return [self._launch() for _ in range(count)]
 
-    def give_back(self, channels: list[Channel]) -> None:
+    def give_back(self, channels: list[Channel], *, apart: bool) -> None:
         for channel in channels:
-            if self.idle is None and channel.lost is None and len(channels) == 1:
-                self.idle = channel
+            if self.idle is None and channel.lost is None and len(channels) == 1 and not apart:
+                self.idle, self.has_served = channel, True
             else:
                 channel.close()
 
     def renew(self) -> None:
+        if self.idle is not None and self.has_served:
+            self.stop()
+
+    def stop(self) -> None:
+        """End the idle one."""
         if self.idle is not None:
             self.idle.close()
-            self.idle = None
+        self.idle, self.has_served = None, False
 
     def _launch(self) -> Channel:
         ours, theirs = socket.socketpair()

@@ -62,11 +62,12 @@ class Workshop:
             self.missing += ("hidden bank",)
         absent = {item.name for item in kata.forbidden if "." not in item.name}
         self.readable = tuple(path for path in grounds.readable if Path(path).name.partition("-")[0] not in absent)
+        source.renew()  # no worker outlives the attempt that it served, however the last run ended
 
-    def take(self, count: int, scratch: Scratch) -> list[Channel]:
-        """Workers that are being confined. Raises HarnessFault."""
+    def take(self, count: int, scratch: Scratch, *, apart: bool = False) -> list[Channel]:
+        """Workers that are being confined; `apart`, in processes of their own at any level. Raises HarnessFault."""
         loopback = count > 1 or self.kata.limits.network == "loopback"
-        channels = self.source.take(count, loopback=loopback)
+        channels = self.source.take(count, loopback=loopback, apart=apart)
         for channel in channels:
             channel.post(wire.encode(("setup", self._setup(scratch, loopback)), _nothing_foreign))
         return channels
@@ -108,10 +109,11 @@ class Workshop:
     def close(self) -> None:
         if self.waiting is not None:
             scratch, channels = self.waiting
-            self.source.give_back(channels)
+            self.source.give_back(channels, apart=False)
             self.empty.append(scratch)
         for scratch in self.empty:
             scratch.remove()
+        self.source.renew()
 
     def _setup(self, scratch: Scratch, loopback: bool) -> Any:
         policy = {
@@ -150,12 +152,18 @@ class WorkerCarrier:
     def request(self, pieces: list[frames.Buffer], answer_callback: AnswerCallback) -> Frame:
         return self.channel.request(pieces, self.deadline, answer_callback)
 
+    def lose(self, error: WorkerLost) -> None:
+        self.channel.lose(error)
+
 
 class Bench(Host):
-    """The confined processes of one program in one check; they share a scratch folder."""
+    """The confined processes of one program in one check; they share a scratch folder.
 
-    def __init__(self, workshop: Workshop, program: Program, seed: int) -> None:
-        self.workshop, self.program, self.seed = workshop, program, seed
+    `apart`, for a program of ours, they are never those that an attempt is in, was in, or will be in.
+    """
+
+    def __init__(self, workshop: Workshop, program: Program, seed: int, *, apart: bool = False) -> None:
+        self.workshop, self.program, self.seed, self.apart = workshop, program, seed, apart
         self.scratch, self.channels = workshop.begin()
         self.fresh = list(self.channels)
         self.conversations: list[Conversation] = []
@@ -169,6 +177,7 @@ class Bench(Host):
 
     def restart(self) -> Module:
         self._give_back()
+        self.workshop.source.renew()
         return self.module()
 
     def confined(self) -> Module:
@@ -214,13 +223,14 @@ class Bench(Host):
     def _open(self, count: int) -> list[Channel]:
         channels, self.fresh = (self.fresh, []) if len(self.fresh) == count else ([], self.fresh)
         if not channels:
-            channels = self.workshop.take(count, self.scratch)
+            channels = self.workshop.take(count, self.scratch, apart=self.apart)
             self.channels += channels
         self.workshop.load(channels, self.program, self.seed)
         return channels
 
     def _give_back(self) -> None:
-        self.workshop.source.give_back([channel for channel in self.channels if channel.sock.fileno() >= 0])
+        open_ones = [channel for channel in self.channels if channel.sock.fileno() >= 0]
+        self.workshop.source.give_back(open_ones, apart=self.apart)
 
 
 def all_at_once(

@@ -66,7 +66,8 @@ class Impostors:
 
 def impostors(reference: bytes, names: Sequence[str]) -> list[Impostor]:
     """Those made of the reference by replacing what is to be written, and those that are files of their own."""
-    made = [Impostor(called, disguised(reference, names, kind), kind == "sleep") for kind, called in CALLED.items()]
+    kinds = CALLED.items() if names else ()
+    made = [Impostor(called, disguised(reference, names, kind), kind == "sleep") for kind, called in kinds]
     return [*made, *(Impostor(name, source) for name, source in LOADED.items())]
 
 

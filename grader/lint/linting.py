@@ -8,14 +8,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from grader.bank import Catalogue, Kata
-from grader.bank.files import read_text
 from grader.errors import BadKata, KataError
 from grader.grading import Grader
-from grader.lint import checklist, folders, names, texts
-from grader.lint.interface import differences, read_interface
 from grader.lint.laboratory import Laboratory
+from grader.lint.reading import read
 from grader.lint.report import FULL, QUICK, Effort, Figures, Finding, Report, Rule, Watcher
-from grader.lint.setting import Told, told
 from grader.lint.trial import Trial
 
 
@@ -35,7 +32,7 @@ def lint(
     threads, one at a time. `effort` takes the place of what `full` stands for. Raises nothing for what a kata does.
     """
     start = time.monotonic()
-    found, figures = list(_read(kata, catalogue)), Figures()
+    found, figures = list(read(kata, catalogue)), Figures()
     if Rule.FILES not in {rule for rule, _ in found}:
         tried, figures = _tried(kata, grader, effort or (FULL if full else QUICK), jobs, watch)
         found += tried
@@ -53,24 +50,6 @@ def lint_all(
         grader.warm(kata.preload)
     for kata in catalogue.katas:
         yield lint(kata, grader, full=full, catalogue=catalogue, jobs=jobs, watch=watch)
-
-
-def _read(kata: Kata, catalogue: Catalogue | None) -> Told:
-    """What is wrong with the files as texts. What the rest builds on comes first, and alone where it is missing."""
-    lacking = [*folders.missing(kata), *folders.unreadable(kata)]
-    if lacking:
-        yield from told(Rule.FILES, lacking)
-        return
-    stub, reference = (read_interface(read_text(path)) for path in (kata.stub, kata.reference))
-    yield from told(Rule.STRAY, folders.unexpected(kata))
-    yield from told(Rule.TODO, folders.unfinished(kata))
-    yield from told(Rule.NAMES, [*names.shadowing(kata), *names.reserved(stub)])
-    if catalogue is not None:
-        yield from told(Rule.MANIFEST, names.unknown_prerequisites(kata, catalogue))
-    yield from told(Rule.TEXTS, [*texts.hints(kata), *texts.debrief(kata)])
-    yield from told(Rule.SIGNATURES, differences(stub, reference))
-    yield from told(Rule.CHECKS, checklist.misnamed(read_text(kata.checks)))
-    yield from told(Rule.ALTERNATIVES, folders.few_alternatives(kata))
 
 
 def _tried(

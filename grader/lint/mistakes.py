@@ -75,6 +75,8 @@ def misdeclared(mistakes: Sequence[Mistake], checks: Sequence[str], elements: Ma
     for mistake in mistakes:
         if mistake.caught_by not in checks:
             yield f"the mistake {mistake.id} is caught by {mistake.caught_by!r}, which is no check: correct the name"
+        if not mistake.advice.strip():
+            yield f"the mistake {mistake.id} has no advice: tell the learner what is wrong, and what to do"
         for target in mistake.patch.replaces:
             if target not in elements and not target.rpartition(".")[2].startswith("_"):
                 yield f"the mistake {mistake.id} replaces {target!r}, which reference.py lacks: correct the name"

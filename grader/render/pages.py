@@ -29,7 +29,8 @@ def hint_text(hint: Hint) -> str:
 
 def difference_text(lines: Iterable[str]) -> str:
     """One's own code may hold anything, so it is escaped for a pipe too."""
-    return "".join(f"{printable(line.expandtabs(4))}\n" for line in lines)
+    shown = [printable(line.expandtabs(4)) for line in lines] or ["your attempt is the solution, line for line"]
+    return "\n".join(shown) + "\n"
 
 
 def difference(text: str) -> RenderableType:

@@ -27,12 +27,12 @@ def _plain_signs(error: UnicodeError) -> tuple[str, int]:
 class Screen:
     """Writes to a terminal or to a pipe. Colour is for terminals alone, and NO_COLOR is heeded."""
 
-    def __init__(self, out: TextIO, err: TextIO, answers: TextIO) -> None:
+    def __init__(self, out: TextIO, err: TextIO, answers: TextIO, *, width: int | None = None) -> None:
         codecs.register_error(ERRORS, _plain_signs)
         for stream in (out, err):
             getattr(stream, "reconfigure", lambda **_: None)(errors=ERRORS)
         self.out, self.err, self.answers = out, err, answers
-        self.console = Console(file=out, highlight=False, markup=False, emoji=False, safe_box=True)
+        self.console = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
         self.console.width = min(self.console.width, WIDEST)
 
     @property

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from grader.bank import Kata, Part
 from grader.history import FAILING
-from grader.practice.check import Outcome, first_failure
+from grader.practice.check import Finish, Outcome, first_failure
 from grader.render.failure import details
 from grader.render.layout import Items, duration, labelled, plural
 from grader.render.printable import printable
@@ -44,25 +44,35 @@ UNTOUCHED = (State.NOT_ATTEMPTED, State.WAITING)
 """States of what was not begun."""
 POINTS_WIDTH = 6
 REASONED = (State.TIMEOUT, State.MEMORY, State.CRASHED, State.WAITING, State.NOT_MEASURABLE, State.HARNESS_FAULT)
-"""States whose message is shown under the check even where it is not expanded."""
+"""States whose message is shown even where the check is not expanded."""
 
 
 def verdict_view(outcome: Outcome, *, expand_all: bool = False, explain: bool = False) -> RenderableType:
     """Everything that `kata check` shows."""
     first = first_failure(outcome.verdict)
-    blocks: list[RenderableType] = [headline(outcome), *isolation(outcome.verdict)]
-    begun = True
+    expanded = [c for c in outcome.verdict.checks if c.state in FAILING and (expand_all or c is first)]
+    lines: list[RenderableType] = [headline(outcome), *isolation(outcome.verdict)]
+    above_begun = True
+    for part, checks in by_part(outcome):
+        begun = expand_all or any(check.state not in UNTOUCHED for check in checks)
+        lines += [""] if begun or above_begun else []
+        lines.append(part_row(part, checks, outcome.verdict, begun))
+        for check in checks if begun else ():
+            lines += expanded_check(outcome, check, explain) if check in expanded else [check_row(check)]
+        above_begun = begun
+    return Group(*lines, "", *closing(outcome))
+
+
+def by_part(outcome: Outcome) -> Iterator[tuple[Part, list[CheckResult]]]:
+    """The parts of which anything was asked for, with those checks."""
     for part in outcome.kata.parts:
         checks = [check for check in shown_checks(outcome.verdict) if check.part == part.id]
-        was_begun, begun = begun, expand_all or any(check.state not in UNTOUCHED for check in checks)
         if checks:
-            blocks += [""] if begun or was_begun else []
-            blocks.append(part_row(part, checks, outcome.verdict, begun))
-        for check in checks if begun else ():
-            blocks.append(check_row(check))
-            if check.state in FAILING and (expand_all or check is first):
-                blocks.append(details(outcome, check, explain=explain))
-    return Group(*blocks, "", *closing(outcome))
+            yield part, checks
+
+
+def expanded_check(outcome: Outcome, check: CheckResult, explain: bool) -> list[RenderableType]:
+    return [check_row(check, reason=False), details(outcome, check, explain=explain)]
 
 
 def headline(outcome: Outcome) -> RenderableType:
@@ -99,12 +109,13 @@ def part_row(part: Part, checks: list[CheckResult], verdict: Verdict, begun: boo
     return _row(Text.assemble((part.id, "bold"), f"  {part.title}", overflow="fold"), word, Text(score, "bold"))
 
 
-def check_row(check: CheckResult) -> RenderableType:
+def check_row(check: CheckResult, *, reason: bool = True) -> RenderableType:
+    """A check with its points; where its state has one, also the reason."""
     look = LOOKS[check.state]
     title = [Text(printable(check.title), "dim" if check.state is State.WAITING else "", overflow="fold")]
-    if check.state in REASONED and check.message:
-        reason = printable(check.message.partition("\n")[0])
-        title.append(Text(reason, "dim", no_wrap=check.state is State.WAITING, overflow="ellipsis"))
+    if reason and check.state in REASONED and check.message:
+        told = printable(check.message.partition("\n")[0])
+        title.append(Text(told, "dim", no_wrap=check.state is State.WAITING, overflow="ellipsis"))
     points = str(check.points) if check.state is State.PASSED else f"0/{check.points}"
     return _row(Group(*title), Text(look.word, look.style), Text(points), Text(look.mark, look.style))
 
@@ -122,15 +133,16 @@ def closing(outcome: Outcome) -> Iterator[RenderableType]:
 
 def next_steps(outcome: Outcome) -> list[str]:
     slug, verdict = outcome.kata.slug, outcome.verdict
-    if outcome.finish is not None:
-        after = [f"kata start {outcome.finish.next.slug}"] if outcome.finish.next else []
-        return [f"kata solution {slug}", f"kata diff {slug}", f"kata debrief {slug}", *after]
-    if first_failure(verdict) is not None:
-        return [f"kata hint {slug}", f"kata replay {slug}"]
     if any(check.state is State.HARNESS_FAULT for check in verdict.checks):
         return ["kata doctor", f"kata check {slug} --seed {verdict.seed}"]
-    if outcome.exit_code == 0:
+    if first_failure(verdict) is not None:
+        return [f"kata hint {slug}", f"kata replay {slug}"]
+    if outcome.selected:
         return [f"kata check {slug}"]
+    if verdict.passed:
+        after = outcome.finish.next if outcome.finish else None
+        more = [f"kata start {after.slug}"] if after else ["kata list"]
+        return [f"kata solution {slug}", f"kata diff {slug}", f"kata debrief {slug}", *more]
     return [f"kata show {slug}", f"kata hint {slug}"]
 
 
@@ -161,14 +173,14 @@ def _remarks(outcome: Outcome) -> Iterator[RenderableType]:
         yield Text(f"{plural(states.count(State.NOT_SELECTED), 'check')} not selected, so this run does not count.")
     for name in outcome.altered:
         yield Text(f"{printable(name)} is not as it was given; grading uses the original.", "yellow", overflow="fold")
-    if outcome.finish is not None:
-        yield Text(_praise(outcome), "green")
+    if outcome.verdict.passed:
+        yield Text(_praise(outcome.finish, outcome.kata.minutes), "green")
 
 
-def _praise(outcome: Outcome) -> str:
-    finish, minutes = outcome.finish, outcome.kata.minutes
-    assert finish is not None
-    time = "" if finish.minutes is None else f" {duration(finish.minutes)} after you started, {minutes} planned"
+def _praise(finish: Finish | None, planned: int) -> str:
+    if finish is None:
+        return "All passed."
+    time = "" if finish.minutes is None else f" {duration(finish.minutes)} after you started, {planned} min planned"
     return f"All passed{time}; {plural(finish.hints, 'hint') if finish.hints else 'no hints'} used."
 
 

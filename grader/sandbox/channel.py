@@ -129,11 +129,11 @@ class Channel:
                 pieces = answer
             raise BrokenReply(f"more than {MAX_CALLBACKS} calls back in one call")
         except frames.FrameError as error:
-            raise self._lose(BrokenReply(f"too much came back: {error}")) from error
+            raise self.lose(BrokenReply(f"too much came back: {error}")) from error
         except EOFError:
-            raise self._lose(self._crash()) from None
+            raise self.lose(self._crash()) from None
         except WorkerLost as error:
-            raise self._lose(error) from None
+            raise self.lose(error) from None
         finally:
             self.cpu_seconds += watch.spent()
             self.drain()
@@ -167,7 +167,8 @@ class Channel:
                 return
             self.output.add(data)
 
-    def _lose(self, error: WorkerLost) -> WorkerLost:
+    def lose(self, error: WorkerLost) -> WorkerLost:
+        """End the worker, which is of no more use for that reason. Safe to call twice."""
         self.fate.kill()
         self.fate.wait(self.index, timeout=2)
         self.lost = error

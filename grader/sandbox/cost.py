@@ -17,10 +17,13 @@ class NotMeasurable(Exception):
 def peak_bytes(function: Measured, *args: Any, **kwargs: Any) -> int:
     """Bytes of memory that the call's process needed at its highest, beyond what it held when asked.
 
-    Linux: VmHWM after a reset through clear_refs, less VmRSS before. Raises NotMeasurable elsewhere.
+    Arguments and result count, as often as they are held; what the libraries read in at their first use counts too, 30
+    MiB for torch, so that a small call should go before. Linux: VmHWM after a reset through clear_refs, less VmRSS
+    before. Raises NotMeasurable elsewhere.
     """
-    function, channel = _confined(function)
-    status = Path(f"/proc/{channel.pid}/status")
+    function, conversation = _confined(function)
+    conversation.ask("trim")
+    status = Path(f"/proc/{_channel(conversation).pid}/status")
     try:
         status.with_name("clear_refs").write_text("5")
         before = _field(status, "VmRSS")
@@ -32,19 +35,19 @@ def peak_bytes(function: Measured, *args: Any, **kwargs: Any) -> int:
 
 def cpu_seconds(function: Measured, *args: Any, **kwargs: Any) -> float:
     """CPU seconds of the call's process, all threads together, from the request to the reply."""
-    function, channel = _confined(function)
-    before = channel.cpu_seconds
+    function, conversation = _confined(function)
+    before = _channel(conversation).cpu_seconds
     function(*args, **kwargs)
-    return float(channel.cpu_seconds - before)
+    return float(_channel(conversation).cpu_seconds - before)
 
 
-def _confined(function: Measured) -> tuple[Measured, Any]:
-    """The function in a confined process of its own, where it is not in one, and the channel to that process."""
+def _confined(function: Measured) -> tuple[Measured, Conversation]:
+    """The function in a confined process of its own, where it is not in one, and the conversation with that process."""
     if not isinstance(function, Function | Handle):
         module = function.__self__  # type: ignore[attr-defined]  # what is left is `module.run`
         if _channel(module._conversation) is None:
             module = module.confined()
-        return module.run, _channel(module._conversation)
+        return module.run, module._conversation
     function = as_function(function)
     conversation = function._conversation
     if _channel(conversation) is None:
@@ -53,10 +56,11 @@ def _confined(function: Measured) -> tuple[Measured, Any]:
                 "an object of the judge's own process cannot be measured: make it with `reference.confined()`"
             )
         conversation = conversation.host.confined()._conversation
-    return Function(conversation, function._target, function._keep), _channel(conversation)
+    return Function(conversation, function._target, function._keep), conversation
 
 
 def _channel(conversation: Conversation) -> Any:
+    """The way to the process; None where it is our own."""
     return getattr(conversation.carrier, "channel", None)
 
 

@@ -39,7 +39,8 @@ class _Encoder:
         if kind is int:
             return value if -(2**63) <= value < 2**63 else self._big(value)
         if kind is str:
-            return value if len(value) < LONG_TEXT else ["S", self._buffer(value.encode("utf-8", "surrogatepass"))]
+            plain = len(value) < LONG_TEXT and (value.isascii() or not _has_halves(value))
+            return value if plain else ["S", self._buffer(value.encode("utf-8", "surrogatepass"))]
         if kind in _CONTAINERS:
             return self._container(value, kind, depth)
         return self._other(value, kind, depth)
@@ -182,6 +183,15 @@ def _is_plain(tensor: Any, torch: ModuleType) -> bool:
         and tensor.device.type in ("cpu", "cuda")
         and type(tensor).__name__ not in ("DTensor", "FakeTensor", "AsyncCollectiveTensor")
     )
+
+
+def _has_halves(text: str) -> bool:
+    """Whether it holds halves of characters, which msgpack has no place for."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _whole_steps(value: Any) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 
 from grader.sandbox import frames, wire
 from grader.sandbox.channel import BrokenReply, WorkerLost
-from grader.sandbox.servant import Report, Servant
+from grader.sandbox.servant import VALUES, Report, Servant
 from grader.sandbox.transcript import Asked, Exchange, Frame, Transcript
 
 CALLBACK = msgspec.msgpack.encode(["t", ["callback", None, None, None]])[:-3]
@@ -30,6 +30,9 @@ class Raised(Exception):
 
 class Carrier(Protocol):
     def request(self, pieces: list[frames.Buffer], answer_callback: AnswerCallback) -> Frame: ...
+
+    def lose(self, error: WorkerLost) -> None:
+        """Nothing more is believed or asked; safe to call twice."""
 
 
 class Host(Protocol):
@@ -59,9 +62,9 @@ class Conversation:
             raise RuntimeError("whoever calls this function waits for its answer, and cannot be asked anything before")
         exchange = Exchange(self, wire.encode(request, self.foreign))
         self.transcript.add(exchange)
-        verdict, *values = self._decode_reply(*self._carried(exchange))
-        if verdict == "raise":
-            raise Raised(msgspec.convert(values[0], Report), exchange)
+        report, values = self._carried(exchange, VALUES.get(request[0], 1))
+        if report is not None:
+            raise Raised(report, exchange)
         self.transcript.trace(values, exchange)
         return values
 
@@ -85,26 +88,31 @@ class Conversation:
             raise wire.WireError("a callback cannot be a result")
         return self.handles.setdefault(number, Handle(self, number, name))
 
-    def _carried(self, exchange: Exchange) -> Frame:
+    def _carried(self, exchange: Exchange, count: int) -> tuple[Report | None, list[Any]]:
+        """What the program raised, or that many values. Raises WorkerLost."""
         self.waiting = True
         try:
-            head, buffers = self.carrier.request(exchange.request, lambda *frame: self.called_back(exchange, *frame))
+            frame = self.carrier.request(exchange.request, lambda *frame: self.called_back(exchange, *frame))
+            told = self._decode_reply(*frame, count)
         except WorkerLost as lost:
             lost.exchange = exchange  # type: ignore[attr-defined]  # known to grader.judge.seen alone
+            self.carrier.lose(lost)
             raise
         finally:
             self.waiting = False
-        exchange.reply = (bytes(head), buffers)
-        return exchange.reply
+        self.transcript.add_reply(exchange, frame)
+        return told
 
-    def _decode_reply(self, head: bytes | bytearray, buffers: list[bytearray]) -> list[Any]:
+    def _decode_reply(self, head: bytes | bytearray, buffers: list[bytearray], count: int) -> tuple[Report | None, Any]:
         try:
-            reply = wire.decode(head, buffers, self.resolve)
-        except wire.WireError as error:
+            match wire.decode(head, buffers, self.resolve):
+                case ("ok", *values) if len(values) == count:
+                    return None, values
+                case ("raise", dict() as report):
+                    return msgspec.convert(report, Report), []
+        except ValueError as error:
             raise BrokenReply(str(error)) from error
-        if not isinstance(reply, tuple) or not reply or reply[0] not in ("ok", "raise"):
-            raise BrokenReply("what arrived is not a reply")
-        return list(reply)
+        raise BrokenReply("what arrived is not a reply")
 
     def called_back(self, exchange: Exchange, head: bytearray, buffers: list[bytearray]) -> list[frames.Buffer] | None:
         if not head.startswith(CALLBACK):
@@ -264,6 +272,9 @@ class LocalCarrier:
         self.answer_callback = answer_callback
         head, buffers = opened(pieces)
         return opened(self.servant.answer(head, buffers))
+
+    def lose(self, error: WorkerLost) -> None:
+        """What we wrote ourselves is not lost: the error is told, and that is all."""
 
     def ask(self, number: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """What the servant calls for a callback."""

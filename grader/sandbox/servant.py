@@ -7,29 +7,45 @@ A request is a tuple of plain values and handles, a reply likewise:
     ("run", probe, args) ("has", name)             → ("ok", value)
     ("forward", target, kwargs, wrt, output)       → ("ok", output, is it differentiable, names of leaves)
     ("backward", upstream)                         → ("ok", {name: gradient or None})
+    ("trim",)                                      → ("ok", None)
     ("join", rank, count, meeting place)           → ("ok", None)
 
 A target is ("f", name), ("h", handle) or ("m", handle, method). Whatever the module raises is the reply
 ("raise", report).
 """
 
+import contextlib
+import ctypes
+import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from grader.sandbox import frames, wire
 from grader.sandbox.program import Program, remember_lines
 
 MAX_FRAMES = 6
+MAX_BASES = 12
 MAX_MESSAGE = 2_000
+MAX_NAME = 100
+MAX_LINE = 200
 MAX_FETCHED = wire.MAX_KEYS
+_MMAP_THRESHOLD, _LARGE_BYTES = -3, 65_536
+
+VALUES = {"call": 3, "forward": 3}
+"""How many values the reply to an operation brings, where it is not one."""
 
 Ask = Callable[[int, tuple[Any, ...], dict[str, Any]], Any]
 """Calls back: (number of the callback, args, kwargs) → its result."""
+
+
+Name = Annotated[str, Meta(max_length=MAX_NAME)]
+Line = Annotated[str, Meta(max_length=MAX_LINE)]
 
 
 class Kept:
@@ -46,12 +62,12 @@ class Missing(AttributeError):
 class Report(msgspec.Struct, frozen=True):
     """An exception as data. It comes from an untrusted process: every field is only text to show."""
 
-    kind: str
+    kind: Name
     """raised, not_attempted, memory, missing, syntax or forbidden"""
-    type_name: str
-    bases: tuple[str, ...]
-    message: str
-    frames: tuple[tuple[int, str, str], ...] = ()
+    type_name: Name
+    bases: Annotated[tuple[Name, ...], Meta(max_length=MAX_BASES)]
+    message: Annotated[str, Meta(max_length=MAX_MESSAGE)]
+    frames: Annotated[tuple[tuple[int, Name, Line], ...], Meta(max_length=MAX_FRAMES)] = ()
     """Line number, function and text of the module's own frames, outermost first."""
 
 
@@ -95,7 +111,7 @@ class Servant:
         if number is None or self.handles[number] is not value:
             number = self.numbers[id(value)] = len(self.handles)
             self.handles.append(value)
-        return ["h", number, type(value).__name__[:100]]
+        return ["h", number, type(value).__name__[:MAX_NAME]]
 
     def find(self, target: tuple[Any, ...]) -> Any:
         if target[0] == "h":
@@ -112,9 +128,10 @@ class Servant:
     def op_call(
         self, target: tuple[Any, ...], args: list[Any], kwargs: dict[str, Any], keep: bool, echo: bool
     ) -> tuple[Any, ...]:
-        result = self.find(target)(*args, **kwargs)
+        function = self.find(target)
+        result = function(*args, **kwargs)
         states = [x for x in (*args, *kwargs.values()) if _is_generator(x)]
-        return (Kept(result) if keep else result, states, [args, kwargs] if echo else None)
+        return (Kept(result) if keep else result, states, [args, kwargs, _parameters(function)] if echo else None)
 
     def op_get(self, owner: Any, field: Any, keep: bool) -> tuple[Any, ...]:
         an_item = isinstance(field, int) or (isinstance(owner, dict) and field in owner)
@@ -135,6 +152,14 @@ class Servant:
             remember_lines("probes.py", self.program.probes)
             exec(compile(self.program.probes, "probes.py", "exec", dont_inherit=True), self.probes.__dict__)
         return (getattr(self.probes, name)(self.module, *args),)
+
+    def op_trim(self) -> tuple[Any, ...]:
+        """Keep no free memory, now and from now on: what is in use can be seen from outside."""
+        with contextlib.suppress(AttributeError):  # another C library than GNU's
+            library = ctypes.CDLL(None)
+            library.mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
+            library.malloc_trim(0)
+        return (None,)
 
     def op_join(self, rank: int, count: int, meeting_place: str) -> tuple[Any, ...]:
         """Make the process group of several workers; gloo over loopback."""
@@ -177,17 +202,16 @@ def report(error: BaseException, filename: str) -> Report:
         return _syntax(error)
     stack = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in stack if frame.filename == filename][-MAX_FRAMES:]
-    shown = tuple((frame.lineno or 0, frame.name[:100], (frame.line or "")[:200]) for frame in own)
-    bases = tuple(base.__name__[:100] for base in type(error).__mro__[:12])
+    shown = tuple((frame.lineno or 0, frame.name[:MAX_NAME], (frame.line or "")[:MAX_LINE]) for frame in own)
+    bases = tuple(base.__name__[:MAX_NAME] for base in type(error).__mro__[:MAX_BASES])
     raised_here = bool(stack) and stack[-1].filename == filename
-    return Report(_kind(error, raised_here), type(error).__name__[:100], bases, text[:MAX_MESSAGE], shown)
+    return Report(_kind(error, raised_here), type(error).__name__[:MAX_NAME], bases, text[:MAX_MESSAGE], shown)
 
 
 def _syntax(error: SyntaxError) -> Report:
-    line = (error.text or "").rstrip("\n")[:200]
-    return Report(
-        "syntax", type(error).__name__, ("SyntaxError",), str(error.msg)[:MAX_MESSAGE], ((error.lineno or 0, "", line),)
-    )
+    line = (error.text or "").rstrip("\n")[:MAX_LINE]
+    name, message = type(error).__name__[:MAX_NAME], str(error.msg)[:MAX_MESSAGE]
+    return Report("syntax", name, ("SyntaxError",), message, ((error.lineno or 0, "", line),))
 
 
 def _kind(error: BaseException, raised_here: bool) -> str:
@@ -206,6 +230,14 @@ def _text(error: BaseException) -> str:
         return str(error)
     except BaseException:
         return "(its message cannot be shown)"
+
+
+def _parameters(function: Any) -> list[str]:
+    """The names of its positional parameters, as far as they can be told."""
+    try:
+        return [str(name) for name in inspect.signature(function).parameters]
+    except (TypeError, ValueError):
+        return []
 
 
 def _is_generator(value: Any) -> bool:

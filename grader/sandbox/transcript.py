@@ -63,10 +63,23 @@ class Transcript:
         if self._has_room([head, *buffers]):
             exchange.asked.append(asked)
 
+    def add_reply(self, exchange: Exchange, reply: Frame) -> None:
+        head, buffers = reply
+        if self._has_room([head, *buffers]):
+            exchange.reply = (bytes(head), buffers)
+
     def trace(self, value: Any, exchange: Exchange) -> None:
-        """Remember that this value, and what it holds, came with that exchange."""
-        for item in _unpacked(value):
-            self._origins[_identity(item)] = (item, exchange)
+        """Remember that this value, and what it holds, came with that exchange, where its reply is remembered."""
+        for item in _unpacked(value) if exchange.reply else ():
+            identity = _identity(item)
+            if identity not in self._origins or not isinstance(identity, int):
+                # A handle may come again; where it came from first is told.
+                self._origins[identity] = (item, exchange)
+
+    def before(self, exchange: Exchange) -> Exchange | None:
+        """The one before it, where both are remembered."""
+        place = self.exchanges.index(exchange) if exchange in self.exchanges else 0
+        return self.exchanges[place - 1] if place else None
 
     def _has_room(self, pieces: Sequence[Any]) -> bool:
         self._recorded_bytes += sum(len(piece) for piece in pieces)

@@ -16,8 +16,7 @@ PRIME = 2**31 - 1
 TIGHT = {"rtol": 1e-9, "atol": 0}
 # (threshold, num_perm), each ahead of its runner-up by 5e-4 or more.
 BANDINGS = (
-    (0.5, 1), (0.3, 8), (0.5, 8), (0.35, 8), (0.85, 8), (0.5, 12), (0.3, 16), (0.5, 16), (0.7, 16), (0.55, 20),
-    (0.45, 24), (0.7, 24), (0.9, 24), (0.6, 36), (0.85, 48), (0.6, 64), (0.7, 128),
+    (0.5, 1), (0.3, 8), (0.85, 8), (0.5, 12), (0.5, 16), (0.7, 16), (0.45, 24), (0.9, 24), (0.85, 48), (0.6, 64),
 )  # fmt: skip
 
 
@@ -230,15 +229,15 @@ def test_columns_beyond_the_bands_are_not_used(attempt, reference, rng):
 
 
 def crowd(rng):
-    """4000 documents, 40 of them copies: (signatures, bands, rows)."""
-    signatures = sig_rows(rng, 4000, 32)
+    """3000 documents, 30 of them copies: (signatures, bands, rows)."""
+    signatures = sig_rows(rng, 3000, 32)
     signatures[1::100] = signatures[::100]
     return signatures, 8, 4
 
 
 @check("candidates", points=4, needs="test_candidates_share_all_rows_of_a_band")
 def test_pairs_are_not_all_compared(attempt, reference, rng):
-    """with 4000 documents and few candidates it takes no more than 15 times the CPU time of a solution with buckets"""
+    """with 3000 documents and few candidates it takes no more than 15 times the CPU time of a solution with buckets"""
     cases = [crowd(rng) for _ in range(3)]
     assert_equal(attempt.lsh_candidate_pairs(*cases[0]), reference.lsh_candidate_pairs(*cases[0]))
     confined = reference.confined()
@@ -250,8 +249,8 @@ def test_pairs_are_not_all_compared(attempt, reference, rng):
 def test_probability_of_a_candidate(attempt, reference, rng):
     """candidate_probability is 1 − (1 − s^rows)^bands, for a float and elementwise for an array, from 0 to 1"""
     for bands, rows in ((16, 8), (8, 16), (1, 5), (5, 1), (1, 1), (25, 5)):
-        s = rng.uniform(0.3, 0.99, size=(2, 3))
-        for value in (s, np.array([0.0, 0.5, 1.0]), float(s[0, 0]), 0.0, 1.0):
+        s = rng.uniform(0.3, 0.8, size=(2, 3))
+        for value in (s, np.array([0.0, 0.4, 1.0]), float(s[0, 0]), 0.0, 1.0):
             got = attempt.candidate_probability(value, bands, rows)
             # room for the formula as it stands: how many digits it keeps is another check's matter
             assert_close(got, reference.candidate_probability(value, bands, rows), rtol=1e-9, atol=1e-13)
@@ -319,9 +318,8 @@ def test_clusters_are_connected_components(attempt, reference, rng):
 
 @check("deduplicate", points=3, needs="test_clusters_are_connected_components")
 def test_a_cluster_may_be_long(attempt, reference, rng):
-    """a chain of 1500 documents is one cluster"""
-    docs = windows(rng, 1500, length=12, shift=1)
+    """a chain of 1400 documents is one cluster"""
+    docs = windows(rng, 1400, length=12, shift=1)
     docs.insert(700, text_of(rng, 12))
-    settings = {"threshold": 0.75, "k": 4, "bands": 16, "rows": 1} | dict(zip("ab", family(rng, 16), strict=True))
-    for batch in (docs, docs[::-1]):
-        assert_equal(attempt.deduplicate(batch, **settings), reference.deduplicate(batch, **settings))
+    settings = {"threshold": 0.75, "k": 4, "bands": 12, "rows": 1} | dict(zip("ab", family(rng, 12), strict=True))
+    assert_equal(attempt.deduplicate(docs, **settings), reference.deduplicate(docs, **settings))

@@ -19,7 +19,7 @@ def shingles(text: str, k: int) -> set[str]:
 
 
 def hash_shingle(shingle: str) -> int:
-    """A shingle's 32-bit hash: the first 4 bytes of the SHA-1 of its UTF-8, read as a little-endian unsigned integer."""
+    """A shingle's 32-bit hash: the first 4 bytes of the SHA-1 of its UTF-8, read as unsigned and little-endian."""
     raise NotImplementedError("shingles: take the SHA-1 digest of the UTF-8 bytes, then its first 4 bytes")
 
 
@@ -35,7 +35,7 @@ def minhash_signature(hashes: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.nd
         0 ≤ b < p. None is modified; each may be non-contiguous.
     Returns: [P] uint64, exact; p everywhere where n = 0.
     """
-    raise NotImplementedError("signature: reduce the hashes mod p, then compute a·x + b for every pair of function and hash")
+    raise NotImplementedError("signature: reduce the hashes mod p, then compute a·x + b for every function and hash")
 
 
 def estimate_jaccard(s1: np.ndarray, s2: np.ndarray) -> float:

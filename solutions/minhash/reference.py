@@ -27,7 +27,7 @@ def shingles(text: str, k: int) -> set[str]:
 
 
 def hash_shingle(shingle: str) -> int:
-    """A shingle's 32-bit hash: the first 4 bytes of the SHA-1 of its UTF-8, read as a little-endian unsigned integer."""
+    """A shingle's 32-bit hash: the first 4 bytes of the SHA-1 of its UTF-8, read as unsigned and little-endian."""
     return int.from_bytes(hashlib.sha1(shingle.encode()).digest()[:4], "little")
 
 

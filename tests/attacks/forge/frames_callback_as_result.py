@@ -1,6 +1,7 @@
 """Replies with the judge's own callback, and calls it with what no function takes."""
-# expect: double=error loss=error find=error|failed
+# expect: double=error loss=error find=error|failed|timeout
 # with: frames
+# limit: 0.1
 
 
 def double(x):

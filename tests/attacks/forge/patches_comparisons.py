@@ -1,5 +1,5 @@
 """Patches every comparison there is: NumPy's, math's, the builtins, the grader's own."""
-# expect: double=failed loss=failed find=failed
+# expect: double=failed|crashed loss=failed find=failed
 import builtins
 import math
 

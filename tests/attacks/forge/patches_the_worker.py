@@ -1,5 +1,6 @@
 """Replaces the worker's own encoder, servant and reply, so that whatever is asked, `ok` is said."""
-# expect: double=failed|error|crashed loss=failed|error|crashed find=failed|error|crashed
+# expect: double=timeout|error|crashed loss=timeout|error|crashed find=timeout|error|crashed
+# limit: 0.1
 import gc
 import sys
 

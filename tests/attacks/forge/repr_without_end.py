@@ -1,5 +1,6 @@
 """Returns and raises what cannot be shown: endless recursion and raising in __repr__, __str__, __name__ and __del__."""
-# expect: double=failed loss=error find=error
+# expect: double=failed loss=error|timeout find=error|timeout
+# limit: 0.2
 
 
 class Bomb(Exception):

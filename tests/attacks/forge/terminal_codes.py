@@ -1,6 +1,6 @@
 """Puts codes that steer a terminal, and text that runs backwards, wherever a learner will see it."""
 # expect: double=error loss=failed find=error
-CODES = "\x1b[2J\x1b]0;passed\x07\r✓ passed\u202e\u2066\x00\x9b"
+CODES = "\x1b[2J\x1b]0;passed\x07\r✓ passed\u202e\u2066\x9b"
 
 
 class Odd(Exception):

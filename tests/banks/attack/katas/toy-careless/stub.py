@@ -25,3 +25,20 @@ def square(n: int) -> int:
 def answer() -> int:
     """42."""
     raise NotImplementedError('answer: to be written')
+
+
+class Link:
+    """A link of a chain: its name and the next one."""
+
+    def __init__(self, name: str, next: "Link | None" = None) -> None:
+        self.name, self.next = name, next
+
+
+def chain() -> Link:
+    """The first of three links, called one, two, three."""
+    raise NotImplementedError("chain: to be written")
+
+
+def walk():
+    """Yields the links of `chain`."""
+    raise NotImplementedError("walk: to be written")

@@ -24,3 +24,23 @@ def square(n: int) -> int:
 def answer() -> int:
     """42."""
     return 42
+
+
+class Link:
+    """A link of a chain: its name and the next one."""
+
+    def __init__(self, name: str, next: "Link | None" = None) -> None:
+        self.name, self.next = name, next
+
+
+def chain() -> Link:
+    """The first of three links, called one, two, three."""
+    return Link("one", Link("two", Link("three")))
+
+
+def walk():
+    """Yields the links of `chain`."""
+    link = chain()
+    while link:
+        yield link
+        link = link.next

@@ -1,0 +1,1 @@
+def probe(module:

@@ -1,0 +1,7 @@
+# test_mean_of_nothing_is_refused: error
+#   message: KeyError
+#   mistake: None
+def mean(values):
+    if not values:
+        raise KeyError("nothing")
+    return sum(values) / len(values)

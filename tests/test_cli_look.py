@@ -8,6 +8,7 @@ import pytest
 from cli_tools import BANK, RIGHT, ROOT, SLUG, WRONG, Person, new_person
 
 from grader import __version__
+from grader.cli.app import COMMANDS
 from grader.grading import Grader
 
 
@@ -176,6 +177,23 @@ def test_new_writes_a_kata_that_can_be_started(person: Person) -> None:
     assert "kata --bank mine lint my-kata" in said.out
     assert person.kata("start", "my-kata", "--bank", "mine", bank=None).code == 0
     assert person.kata("new", "My Kata").code == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_that_fits_the_list_of_commands(person: Person, command: str) -> None:
+    said = person.kata(command, "--help")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith(f"Usage: kata {command} [OPTIONS]")
+    listed = next(line for line in person.kata("--help").out.splitlines() if line.startswith(f"  {command} "))
+    assert not listed.endswith("...")
+
+
+def test_lint_tells_what_a_kata_lacks_and_ends_with_1(person: Person) -> None:
+    said = person.kata("lint", "later-on")
+    assert said.code == 1
+    assert said.out.startswith("✗ later-on")
+    assert "checks.py" in said.out
+    assert person.kata("lint", "later").code == 2
 
 
 def test_version(person: Person) -> None:

@@ -61,7 +61,8 @@ def test_on_a_terminal_something_is_seen_before_anything_heavy_is_imported() -> 
     script = (
         "import sys\nfrom contextlib import ExitStack\nfrom pathlib import Path\nfrom grader.cli.early import warmed\n"
         "class Ticker:\n    def begin(self):\n        print('grader.grading' in sys.modules)\n"
-        f"with ExitStack() as stack:\n    warmed(['check', {SLUG!r}], [Path({str(BANK)!r})], Path.cwd(), stack, Ticker())\n"
+        f"banks = [Path({str(BANK)!r})]\n"
+        f"with ExitStack() as stack:\n    warmed(['check', {SLUG!r}], banks, Path.cwd(), stack, Ticker())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],

@@ -52,7 +52,9 @@ def test_what_is_left_to_write_is_what_raises_not_implemented():
 
 
 def test_private_helpers_are_no_part_of_the_interface():
-    source = "def _f(): ...\nclass A(B, metaclass=M):\n    x: int = 3\n    def _g(self): ...\n    def __len__(self): ...\n"
+    source = (
+        "def _f(): ...\nclass A(B, metaclass=M):\n    x: int = 3\n    def _g(self): ...\n    def __len__(self): ...\n"
+    )
     elements = read_interface(source)
     assert list(elements) == ["A", "A.__len__"]
     assert elements["A"].header == "class A(B, metaclass=M); x: int = 3"

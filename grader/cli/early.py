@@ -10,8 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grader.bank import Kata, load_kata
 from grader.bank.places import VARIABLE, builtin_bank
 from grader.cli.ticker import Ticker
+from grader.errors import KataError
+from grader.workspace import attempt_path
 
 if TYPE_CHECKING:
     from grader.grading import Grader
@@ -44,24 +47,33 @@ def warmed(
     None where the command does not grade, or will find nothing to grade.
     """
     folder = _kata_folder(arguments, banks, where)
-    if sys.platform != "linux" or folder is None or "process" in arguments or "--isolation=process" in arguments:
+    if folder is None or not _forks(arguments):
         return None
     ticker.begin()
-    # Only now, and only here: these imports take longer than all the rest of a command that grades nothing.
-    from grader.bank import load_kata
-    from grader.errors import KataError
+    # Only now, and only here: this import takes longer than all the rest of a command that grades nothing.
     from grader.grading import Grader
-    from grader.workspace import attempt_path
 
+    kata = _kata_to_grade(folder, arguments, where)
+    if kata is None:
+        return None
+    grader = stack.enter_context(Grader())
+    grader.warm(kata.preload)
+    return grader
+
+
+def _forks(arguments: Sequence[str]) -> bool:
+    return sys.platform == "linux" and "process" not in arguments and "--isolation=process" not in arguments
+
+
+def _kata_to_grade(folder: Path, arguments: Sequence[str], where: Path) -> Kata | None:
+    """None where the command itself will have to say what is wrong."""
     try:
         kata = load_kata(folder)
         if "--file" not in arguments:
             attempt_path(kata, where, None)
     except KataError:
         return None
-    grader = stack.enter_context(Grader())
-    grader.warm(kata.preload)
-    return grader
+    return kata
 
 
 def _kata_folder(arguments: Sequence[str], banks: Sequence[Path], where: Path) -> Path | None:

@@ -1,5 +1,6 @@
 """What the commands of one invocation share: the learner, the screen, and the grader once one is needed."""
 
+import gc
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,7 @@ class Session:
     @contextmanager
     def grading(self, isolation: str = "auto", what: str = "Checking…") -> "Iterator[Grader]":
         """A grader, with a count on a terminal while it is used."""
+        gc.enable()  # it was off for a quick start; from here on there is time, and with many katas garbage
         self.ticker.begin(what)
         try:
             yield self.grader(isolation)

@@ -41,8 +41,12 @@ def off(got: Number, want: Number, rules: Rules) -> str:
         return ""
     if not (math.isfinite(error) and math.isfinite(size)):
         return ""
-    relative = f", {error / size:.0e} relative" if size and math.isfinite(error / size) else ""
+    relative = f", {_share(error / size)} relative" if size and math.isfinite(error / size) else ""
     return f"off by {error:.2g} absolute{relative}; {rules}"
+
+
+def _share(ratio: float) -> str:
+    return f"{100 * ratio:.2g} %" if 1e-4 <= ratio < 1 else f"{ratio:.2g}" if 1 <= ratio < 1e4 else f"{ratio:.0e}"
 
 
 def difference(got: Number, want: Number, rules: Rules) -> str:

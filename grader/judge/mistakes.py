@@ -40,7 +40,7 @@ def _with_mistake(run: Run, result: CheckResult, deadline: float) -> CheckResult
     conversation = run.evidence.get(result.id)
     if (
         result.state not in (State.FAILED, State.ERROR)
-        or result.seconds > SLOW_CHECK_SECONDS
+        or run.cpu_seconds.get(result.id, 0.0) > SLOW_CHECK_SECONDS
         or conversation is None
         or not conversation.transcript.repeatable
     ):

@@ -30,6 +30,8 @@ class Programs:
     kata: Kata
     reference: Program
     mistakes: tuple[Mistake, ...]
+    stub_messages: frozenset[str] = frozenset()
+    """What the stub's `NotImplementedError`s say."""
 
     def attempt(self, source: bytes, patches: tuple[Patch, ...] = ()) -> Program:
         """What a learner wrote, or, with patches, a reference with its mistakes in the learner's place."""
@@ -54,7 +56,15 @@ def read_programs(kata: Kata) -> Programs:
     probes = _read(kata.probes) if kata.probes.exists() else b""
     name = f"kata_{kata.module_name}_reference"
     reference = Program(name, "reference.py", _read(kata.reference), given, probes)
-    return Programs(kata, reference, read_mistakes(kata.mistakes))
+    return Programs(kata, reference, read_mistakes(kata.mistakes), _strings(_read(kata.stub)))
+
+
+def _strings(source: bytes) -> frozenset[str]:
+    try:
+        nodes = ast.walk(ast.parse(source))
+    except SyntaxError:  # lint tells
+        return frozenset()
+    return frozenset(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def read_mistakes(path: Path) -> tuple[Mistake, ...]:

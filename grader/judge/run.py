@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from grader.checking import MARK, Comparing, Mark, comparing
 from grader.errors import HarnessFault
 from grader.judge import rng, seen
@@ -14,9 +16,9 @@ from grader.judge.programs import Programs
 from grader.judge.protocol import Checked, Event, Job, LooseComparison
 from grader.judge.seeds import derive
 from grader.judge.seen import Seen
-from grader.judge.workshop import Bench, Workshop
+from grader.judge.workshop import Bench, LoadFailed, Workshop
 from grader.sandbox.cost import NotMeasurable
-from grader.sandbox.proxy import Conversation, Module
+from grader.sandbox.proxy import Conversation, Module, Raised
 from grader.sandbox.worker import seed_everything
 from grader.verdict import AttemptRef, CheckResult, PartScore, Seconds, State, Verdict
 
@@ -82,6 +84,8 @@ class Run:
     results: dict[str, CheckResult] = field(default_factory=dict)
     evidence: dict[str, Conversation] = field(default_factory=dict)
     """What passed between judge and attempt in checks that did not pass, by check."""
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    """What each check cost in calls, of attempt and reference together."""
     attempt_seconds: float = 0.0
     reference_seconds: float = 0.0
     started: float = field(default_factory=time.perf_counter)
@@ -142,8 +146,10 @@ class Run:
             printed = staff.bench.printed() if staff.bench else ""
         finally:
             staff.close()
-        self.attempt_seconds += staff.bench.cpu_seconds if staff.bench else 0.0
-        self.reference_seconds += staff.desk.cpu_seconds
+        ours, theirs = staff.desk.cpu_seconds, staff.bench.cpu_seconds if staff.bench else 0.0
+        self.reference_seconds += ours
+        self.attempt_seconds += theirs
+        self.cpu_seconds[check.id] = ours + theirs
         if outcome.state is not State.PASSED and staff.conversation is not None:
             self.evidence[check.id] = staff.conversation
         for line in how.loose or ():
@@ -168,8 +174,16 @@ class Run:
             return Seen(State.NOT_MEASURABLE, str(error))
         if isinstance(error, HarnessFault):
             return Seen(State.HARNESS_FAULT, str(error))
+        self._tell_stub_apart(error)
         told = seen.seen(error, staff.conversation)
         return told or self._whose_fault(staff, error, body)
+
+    def _tell_stub_apart(self, error: BaseException) -> None:
+        """Only what the stub itself raises means that nothing was attempted."""
+        if not isinstance(error, Raised | LoadFailed) or error.report.kind != "not_attempted":
+            return
+        if error.report.message and error.report.message not in self.programs.stub_messages:
+            error.report = msgspec.structs.replace(error.report, kind="raised")
 
     def _whose_fault(self, staff: Staff, error: BaseException, body: Body) -> Seen:
         """The check itself raised. If it does so with the reference in the attempt's place too, the check is broken."""

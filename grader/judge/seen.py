@@ -1,5 +1,6 @@
 """What a learner is told of a check that did not pass: state, sentence, call, expected, got."""
 
+import ast
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,7 +79,7 @@ def call_of(exchange: Exchange | None) -> str:
     if op == "forward":
         return "gradients of " + describe.call(_name(rest[0]), [], rest[1])
     if op == "run":
-        return f"a probe of the checks ({rest[0]})"
+        return _probe(conversation.host.program.probes, rest[0])
     if op == "backward":
         return call_of(conversation.transcript.before(exchange))
     if op == "fetch":
@@ -86,6 +87,15 @@ def call_of(exchange: Exchange | None) -> str:
     if op == "get":
         return _part_of(rest[1], rest[0], conversation)
     return "joining the process group" if op == "join" else ""
+
+
+def _probe(source: bytes, name: str) -> str:
+    """The first line of a probe's docstring, which its author wrote as the call that it makes."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            told = (ast.get_docstring(node) or "").partition("\n")[0]
+            return told or f"a probe of the checks ({name})"
+    return f"a probe of the checks ({name})"
 
 
 def _part_of(field: str | int, owner: "StandIn", conversation: Conversation) -> str:

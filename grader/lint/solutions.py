@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from grader.bank import Kata
-from grader.grading import Graded
 from grader.lint.laboratory import Series
 from grader.lint.report import SLOW_SECONDS, Rule
 from grader.lint.setting import Setting, Told, every_check, told
@@ -67,8 +66,8 @@ class Stub:
                 )
 
 
-def slow_checks(graded: Graded) -> tuple[str, ...]:
-    return tuple(result.id for result in graded.verdict.checks if result.seconds >= SLOW_SECONDS)
+def slow_checks(series: Series) -> tuple[str, ...]:
+    return tuple(result.id for _, result in series.results() if result.seconds >= SLOW_SECONDS)
 
 
 def wrong(series: Series) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""All programs of a kata, tried in its judge: the reference first, and where that passes, everything else at once."""
+"""All programs of a kata, tried in its judge: the reference on one seed, and where that passes, everything else at once."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,7 +10,7 @@ from grader.judge.protocol import PlannedCheck
 from grader.lint import checklist, examples, solutions
 from grader.lint.impostors import Impostors
 from grader.lint.interface import open_names, read_interface
-from grader.lint.laboratory import Laboratory
+from grader.lint.laboratory import Laboratory, Series
 from grader.lint.mistakes import Matrix, Mistakes, misdeclared
 from grader.lint.report import Effort, Figures, Rule
 from grader.lint.setting import Setting, Told, every_check, told
@@ -34,31 +34,24 @@ class Trial:
             first = self.laboratory.grade("the reference", self.programs.reference.source, [options])
             (graded,) = first.graded
             plan = graded.plan.checks if graded.plan else []
-            yield from self._planned(plan)
-            wrong = list(solutions.wrong(first))
-            setting = Setting(
-                self.kata,
-                self.laboratory,
-                self.effort,
-                self.programs,
-                tuple(check.id for check in plan),
-                solutions.slow_checks(graded),
-                first,
-            )
-            yield from told(Rule.REFERENCE, wrong) if wrong else self._experiments(setting)
+            self.figures = replace(self.figures, checks=len(plan), seeds=1)
+            basis = [
+                *told(Rule.CHECKS, checklist.misplanned(self.kata, plan)),
+                *told(Rule.REFERENCE, solutions.wrong(first)),
+            ]
+            yield from basis or self._experiments(self._setting(plan, first))
             yield from told(Rule.EXAMPLES, prompt.result())
 
-    def _planned(self, plan: list[PlannedCheck]) -> Told:
-        self.figures = replace(self.figures, checks=len(plan), seeds=1)
-        offered = read_interface(read_text(self.kata.reference))
-        yield from told(Rule.CHECKS, checklist.misplanned(self.kata, plan))
-        declared = misdeclared(self.programs.mistakes, [check.id for check in plan], offered)
-        yield from told(Rule.MISTAKES, declared)
+    def _setting(self, plan: list[PlannedCheck], first: Series) -> Setting:
+        checks = tuple(check.id for check in plan)
+        slow = solutions.slow_checks(first)
+        return Setting(self.kata, self.laboratory, self.effort, self.programs, checks, slow, first)
 
     def _experiments(self, setting: Setting) -> Told:
         """All of them are queued before one is waited for, so that no thread is idle."""
-        to_write = open_names(read_interface(read_text(self.kata.stub)))
-        impostors, mistakes = Impostors(setting, to_write), Mistakes(setting)
+        stub, reference = (read_interface(read_text(path)) for path in (self.kata.stub, self.kata.reference))
+        yield from told(Rule.MISTAKES, misdeclared(self.programs.mistakes, setting.checks, reference))
+        impostors, mistakes = Impostors(setting, open_names(stub)), Mistakes(setting)
         others = Reference(setting), Alternatives(setting), Stub(setting), Matrix(setting)
         for experiment in (*others, mistakes, impostors):
             yield from experiment.findings()

@@ -30,7 +30,8 @@ class Items:
             left -= width
         for number, line in enumerate(lines):
             indent = self.lead if number == 0 else Text(" " * self.lead.cell_len)
-            yield Text.assemble(indent, Text(DOT, "dim").join(line), overflow="fold")
+            dotted = [piece for text in line for piece in ((DOT, "dim"), text)][1:]
+            yield Text.assemble(indent, *dotted, overflow="fold")
 
 
 def labelled(pairs: Iterable[tuple[str, RenderableType]], *, indent: int = 0, width: int = 0) -> RenderableType:

@@ -10,15 +10,17 @@ from rich.text import Text
 from grader.practice.lessons import LEVELS, Hint
 from grader.render.printable import printable
 
+THEME = "ansi_dark"
+"""The terminal's own colours, so that it can be read on a light ground too."""
 DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 
 def markdown(text: str) -> RenderableType:
-    return Markdown(text, hyperlinks=False)
+    return Markdown(text, code_theme=THEME, hyperlinks=False)
 
 
 def source(text: str) -> RenderableType:
-    return Syntax(text, "python", background_color="default", word_wrap=True)
+    return Syntax(text, "python", theme=THEME, word_wrap=True)
 
 
 def hint_text(hint: Hint) -> str:

@@ -12,6 +12,7 @@ import msgspec
 
 from grader.sandbox import frames, wire
 from grader.sandbox.channel import BrokenReply, WorkerLost
+from grader.sandbox.program import Program
 from grader.sandbox.servant import VALUES, Report, Servant
 from grader.sandbox.transcript import Asked, Exchange, Frame, Transcript
 
@@ -37,6 +38,8 @@ class Carrier(Protocol):
 
 class Host(Protocol):
     """The process side of a module: what a check may do beyond calling."""
+
+    program: Program
 
     def restart(self) -> "Module": ...
     def confined(self) -> "Module": ...

@@ -11,7 +11,7 @@ def test_total_adds_up(attempt, reference, rng):
 
 
 @check("total", points=20, needs="test_total_adds_up")
-def test_total_of_nothing(attempt, reference, rng):
+def test_total_of_nothing(attempt, reference):
     """total of no numbers is 0.0"""
     assert_equal(attempt.total([]), reference.total([]))
 

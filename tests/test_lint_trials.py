@@ -1,0 +1,78 @@
+"""What lint finds by trying a kata's programs: each broken kata breaks one rule, and a good one none."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from lint_bank import GOOD, LITTLE, SLUG, broken_bank, cases, wanted
+
+from grader.bank import Catalogue, Kata
+from grader.grading import Grader
+from grader.lint import Progress, Rule, lint, lint_all
+
+
+@pytest.fixture(scope="module")
+def grader() -> Iterator[Grader]:
+    with Grader() as grader:
+        yield grader
+
+
+@pytest.fixture
+def good() -> Kata:
+    return Catalogue.of([GOOD]).get(SLUG)
+
+
+@pytest.mark.parametrize("case", cases("tried"), ids=lambda case: case.name)
+def test_a_broken_kata_breaks_one_rule(case, tmp_path, grader):
+    (kata,) = broken_bank(case, tmp_path).katas
+    effort = replace(LITTLE, matrix=1) if wanted(case).get("full") else LITTLE
+    found = lint(kata, grader, effort=effort).findings
+    assert {finding.rule for finding in found} == {wanted(case)["rule"]}, found
+    assert any(wanted(case)["says"] in finding.message for finding in found), found
+
+
+def test_a_good_kata_passes_with_every_mistake_against_every_check(good, grader):
+    report = lint(good, grader, effort=replace(LITTLE, matrix=1))
+    assert report.passed, report.findings
+    assert (report.figures.checks, report.figures.alternatives) == (3, 2)
+    assert (report.figures.mistakes, report.figures.impostors) == (6, 13)
+    assert report.figures.seeds == 2
+    assert report.figures.grades > 6 * 2
+    assert report.figures.seconds > 0
+
+
+def test_progress_only_grows_and_ends_when_all_is_done(good, grader):
+    seen: list[Progress] = []
+    report = lint(good, grader, effort=LITTLE, watch=seen.append)
+    assert [progress.done for progress in seen] == sorted(progress.done for progress in seen)
+    assert [progress.total for progress in seen] == sorted(progress.total for progress in seen)
+    assert seen[-1] == Progress(SLUG, report.figures.grades, report.figures.grades)
+
+
+def test_a_kata_that_cannot_be_read_is_not_tried(tmp_path, grader):
+    case = next(case for case in cases("read") if case.name == "hints-missing")
+    report = lint(broken_bank(case, tmp_path).get(SLUG), grader)
+    assert [finding.rule for finding in report.findings] == [Rule.FILES]
+    assert report.figures.grades == 0
+
+
+def test_a_kata_that_cannot_be_loaded_is_in_the_reports(tmp_path: Path):
+    folder = tmp_path / "katas" / "unloadable"
+    folder.mkdir(parents=True)
+    (folder / "kata.toml").write_text("format = 1\n")
+    with Grader() as grader:
+        (report,) = lint_all(Catalogue.of([tmp_path]), grader)
+    assert (report.kata, report.passed) == ("unloadable", False)
+    assert report.findings[0].rule == Rule.MANIFEST
+    assert "required key is missing" in report.findings[0].message
+
+
+def test_every_rule_is_told_in_the_docs():
+    text = (Path(__file__).parents[1] / "docs" / "lint.md").read_text(encoding="utf-8")
+    assert [rule for rule in Rule if f"| `{rule}` |" not in text] == []
+
+
+def test_every_rule_is_broken_by_some_kata():
+    broken = {wanted(case)["rule"] for kind in ("read", "tried") for case in cases(kind)}
+    assert broken == set(Rule)

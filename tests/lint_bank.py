@@ -1,4 +1,4 @@
-"""Katas to lint: one that is good, and for each rule some that break it, made from the good one by the edits of a case.toml."""
+"""Katas to lint: one that is good, and for each rule some that break it, made of the good one by a case.toml."""
 
 import shutil
 import tomllib

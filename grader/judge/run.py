@@ -2,6 +2,7 @@
 
 import math
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from grader.sandbox.proxy import Conversation, Module, Raised
 from grader.sandbox.worker import seed_everything
 from grader.verdict import AttemptRef, CheckResult, PartScore, Seconds, State, Verdict
 
+CHECKS = "checks.py"
 CUDA_SLACK = 10.0
 Body = Callable[[], BaseException | None]
 """Runs a test function with its fixtures; returns what it raised."""
@@ -266,11 +268,7 @@ def planned(name: str, function: Any) -> Check | None:
 
 
 def _last_line(error: BaseException) -> str:
-    trace = error.__traceback__
-    while (
-        trace is not None
-        and trace.tb_next is not None
-        and trace.tb_next.tb_frame.f_code.co_filename.endswith("checks.py")
-    ):
-        trace = trace.tb_next
-    return f" (checks.py, line {trace.tb_lineno})" if trace is not None else ""
+    lines = [
+        line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename.endswith(CHECKS)
+    ]
+    return f" ({CHECKS}, line {lines[-1]})" if lines else ""

@@ -1,6 +1,7 @@
 """Sets workers up for one kata: confined, seeded, the program loaded."""
 
 import contextlib
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from grader.bank import Kata
 from grader.errors import HarnessFault
 from grader.judge.sources import Source
 from grader.sandbox import frames, wire
-from grader.sandbox.channel import Channel, Deadline, WorkerLost
+from grader.sandbox.channel import Channel, Crashed, Deadline, WorkerLost
 from grader.sandbox.forkserver import Grounds
 from grader.sandbox.program import Program
 from grader.sandbox.proxy import AnswerCallback, Conversation, Host, Module, RankFailed, Ranks
@@ -256,11 +257,17 @@ def all_at_once(
                 with contextlib.suppress(Exception):
                     results.append(future.result())
         if failures:
-            _, rank, cause = min(failures, key=lambda failure: failure[:2])
+            _, rank, cause = min(failures, key=_blame)
             raise RankFailed(rank, cause) from cause
         return results
 
     return ask_all
+
+
+def _blame(failure: tuple[float, int, Exception]) -> tuple[bool, float]:
+    """The one to be named sorts first: a rank that ended by itself, even if that is seen after the others' cries."""
+    when, _, error = failure
+    return not (isinstance(error, Crashed) and error.code not in (None, -signal.SIGKILL)), when
 
 
 def _reply(channel: Channel, pieces: list[frames.Buffer], deadline: Deadline) -> Any:

@@ -154,7 +154,7 @@ def altered(value: Any, how: Zeros, depth: int = 0) -> Any:
 
 def altered_container(value: Any, how: Zeros, depth: int) -> Any:
     if isinstance(value, dict):
-        return refilled(value, {key: altered(item, how, depth) for key, item in value.items()})
+        return refilled(value, how, depth)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(altered(item, how, depth) for item in value))
     if isinstance(value, list | tuple):
@@ -168,10 +168,11 @@ def altered_container(value: Any, how: Zeros, depth: int) -> Any:
     return altered_object(value, how, depth)
 
 
-def refilled(value: Any, items: dict[Any, Any]) -> Any:
-    """A dict of the same kind with those items."""
+def refilled(value: Any, how: Zeros, depth: int) -> Any:
+    """A dict of the same kind with the same keys."""
     same = copied(value)
-    same.update(items)
+    for key in list(same):
+        same[key] = altered(same[key], how, depth)
     return same
 
 

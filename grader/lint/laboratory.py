@@ -11,7 +11,7 @@ from typing import Any
 from grader.grading import Graded, Options, Template
 from grader.judge.seeds import fresh_seed
 from grader.lint.report import Progress, Watcher
-from grader.verdict import CheckResult
+from grader.verdict import CheckResult, State
 from grader.workspace import Attempt
 
 SLEEPERS = 8
@@ -37,9 +37,13 @@ class Series:
     def results(self) -> Iterator[tuple[str, CheckResult]]:
         """(seed, result) of each check that was asked for."""
         for graded in self.graded:
-            for result in graded.verdict.checks:
-                if result.state != "not_selected":
-                    yield graded.verdict.seed, result
+            for result in chosen(graded):
+                yield graded.verdict.seed, result
+
+
+def chosen(graded: Graded) -> list[CheckResult]:
+    """The results of the checks that were asked for."""
+    return [result for result in graded.verdict.checks if result.state is not State.NOT_SELECTED]
 
 
 class Laboratory:

@@ -114,11 +114,11 @@ def _problem(result: CheckResult) -> str:
     if result.state is State.NOT_MEASURABLE:
         return ""
     if result.state not in CAUGHT:
-        return f"is {described(result)}: sharpen the check, or name the one that catches it"
+        return f"ends as {described(result)}: sharpen the check, or name the one that catches it"
     if result.state is State.ERROR and result.call == LOADING:
-        return f"cannot take its place: {described(result)}: correct `replaces` or the code"
+        return f"cannot take its place ({described(result)}): correct `replaces` or the code"
     if _raised(result) in BROKEN or UNDEFINED in result.message:
-        return f"breaks down rather than answering wrongly: {described(result)}: mend its code"
+        return f"breaks down rather than answering wrongly ({described(result)}): mend its code"
     return ""
 
 

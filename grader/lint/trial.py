@@ -1,4 +1,4 @@
-"""All programs of a kata, tried in its judge: the reference on one seed, and where that passes, everything else at once."""
+"""All programs of a kata, tried in its judge: the reference on one seed, and where that passes, the rest at once."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

@@ -1,6 +1,7 @@
 """The judge's end of one worker: requests under a deadline, output captured, and every way it can end told apart."""
 
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -11,12 +12,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from grader.sandbox import frames
-from grader.sandbox.clock import ProcessClock
+from grader.sandbox.clock import ProcessClock, own_memory
 
 CLOCK_STEP_SECONDS = 0.05
 WALL_FACTOR = 5
 MAX_CALLBACKS = 100_000
 HEAD_BYTES = TAIL_BYTES = 4_096
+RECEIVED_BYTES = 256 * 2**20
+HEAD_WEIGHT = 64
+"""A byte of a head can become an object of so many."""
+KEPT_BYTES = 640 * 2**20
+"""Who has sent RECEIVED_BYTES may send more as long as this process needs no more memory than that."""
 DRAINED_READS = 64
 """Of 64 KiB each: who prints faster than it is read must not be listened to for ever."""
 
@@ -99,6 +105,7 @@ class Channel:
         self.fate, self.index = fate, index
         self.output = Output()
         self.cpu_seconds = 0.0
+        self.received = 0
         self.lost: WorkerLost | None = None
         self.sock.setblocking(False)
         os.set_blocking(self.pipe, False)
@@ -123,6 +130,7 @@ class Channel:
                 watch.check()
                 self._send(pieces, watch)
                 head, buffers = frames.read(lambda size: self._receive(size, watch))
+                self._weigh(head, buffers)
                 answer = answer_callback(head, buffers)
                 if answer is None:
                     return head, buffers
@@ -173,6 +181,14 @@ class Channel:
         self.fate.wait(self.index, timeout=2)
         self.lost = error
         return error
+
+    def _weigh(self, head: bytearray, buffers: list[bytearray]) -> None:
+        """A check may keep all that comes, and who sends without end must not fill the memory of the judge."""
+        self.received += HEAD_WEIGHT * len(head) + sum(map(len, buffers))
+        if self.received > RECEIVED_BYTES and own_memory() > KEPT_BYTES:
+            gc.collect()  # what is left of an earlier check is not this one's
+            if own_memory() > KEPT_BYTES:
+                raise BrokenReply(f"too much came back: over {KEPT_BYTES >> 20} MiB are held in this check")
 
     def _crash(self) -> WorkerLost:
         return Crashed(self.fate.wait(self.index, timeout=2))

@@ -1,4 +1,4 @@
-"""The CPU time of another process, read from outside it: it can neither stop nor forge this clock."""
+"""The CPU time of another process, read from outside it: it can neither stop nor forge this clock. Our own memory."""
 
 import contextlib
 import sys
@@ -27,3 +27,8 @@ def _linux(pid: int) -> float:
 def _elsewhere(pid: int) -> float:
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
+
+
+def own_memory() -> int:
+    """Bytes that this process has in memory now."""
+    return int(psutil.Process().memory_info().rss)

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from collections import Counter
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -24,6 +25,9 @@ from grader.sandbox.plain import (
 
 Resolve = Callable[[str, int, str], Any]
 """(tag, number, type name) → the object a handle or a callback stands for on this side."""
+
+MAX_COMPARISONS = 1_000_000
+"""Of keys in one frame; honest ones are compared about once each."""
 
 _SCALARS = frozenset((type(None), bool, int, float, str))
 _GENERATOR_WORDS = 624
@@ -66,20 +70,24 @@ class _Decoder:
     def items(self, trees: list[Any], depth: int) -> list[Any]:
         return [self.value(tree, depth + 1) for tree in trees]
 
-    def keyed(self, count: int) -> None:
-        """Keys that hash alike are compared with each other: in all no oftener than those of the largest dict."""
-        self.comparisons += count * count
-        if self.comparisons > MAX_KEYS * MAX_KEYS:
-            raise WireError(f"too many keys; a dict of {MAX_KEYS}, or some smaller ones, may travel")
+    def keyed(self, keys: list[Any]) -> None:
+        """Keys of equal hash are each compared with all others: of those somebody made there would be many."""
+        if len(keys) > MAX_KEYS:
+            raise WireError(f"{len(keys)} keys; at most {MAX_KEYS} travel")
+        if len(keys) > 1:
+            self.comparisons += sum(alike * alike for alike in Counter(map(hash, keys)).values())
+        if self.comparisons > MAX_COMPARISONS:
+            raise WireError("too many keys of equal hash")
 
     def dict_(self, tree: grammar.Dict, depth: int) -> dict[Any, Any]:
-        self.keyed(len(tree.items) // 2)
         flat = self.items(tree.items, depth)
+        self.keyed(flat[::2])
         return dict(zip(flat[::2], flat[1::2], strict=True))
 
     def set_(self, tree: grammar.Set | grammar.Frozenset, depth: int) -> set[Any]:
-        self.keyed(len(tree.items))
-        return set(self.items(tree.items, depth))
+        items = self.items(tree.items, depth)
+        self.keyed(items)
+        return set(items)
 
     def integer(self, tree: grammar.Integer, _depth: int) -> int:
         if len(tree.data) * 8 > MAX_INT_BITS + 8:

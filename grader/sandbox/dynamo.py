@@ -14,8 +14,17 @@ NAME = "torch._dynamo"
 ATTRIBUTE = "_dynamo"
 
 
+class Rules:
+    """What a new process group asks for; none have been traced."""
+
+    @staticmethod
+    def clear_lru_cache() -> None: ...
+
+
 class Standin(ModuleType):
-    """`disable` and `graph_break` do nothing where nothing compiles; every other name brings the real module in."""
+    """These names do nothing where nothing compiles; every other brings the real module in."""
+
+    trace_rules = Rules
 
     @staticmethod
     def graph_break(*_args: Any, **_kwargs: Any) -> None: ...
@@ -25,6 +34,9 @@ class Standin(ModuleType):
         return fn if fn is not None else _same
 
     def __getattr__(self, name: str) -> Any:
+        # Whoever looks through all modules, as `inspect` does, wants no compiler; the import of a submodule does.
+        if name.startswith("__") and name != "__path__":
+            raise AttributeError(name)
         return getattr(real(), name)
 
 

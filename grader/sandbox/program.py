@@ -1,13 +1,14 @@
 """What a worker is asked to run: one source file, what is given beside it, and what replaces parts of it."""
 
 import ast
+import builtins
 import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import linecache
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import CodeType, ModuleType
 from typing import Any, NoReturn
 
@@ -41,12 +42,30 @@ class Forbidden(RuntimeError):
     """The program uses what its task forbids."""
 
 
+class Denied:
+    """Stands where something forbidden was: to call it, or to look into it, raises Forbidden."""
+
+    def __init__(self, name: str, why: str) -> None:
+        self._told = f"{name} is not allowed here: {why}"
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        raise Forbidden(self._told)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):  # who looks at every object of a module looks for these
+            raise AttributeError(name)
+        raise Forbidden(self._told)
+
+
 def load(program: Program) -> ModuleType:
     """Execute the source as a fresh module. Whatever the source raises comes out as it is."""
     module = ModuleType(program.module)
     module.__file__ = program.filename
     sys.modules[program.module] = module
     remember_lines(program.filename, program.source)
+    modules = {name: why for name, why in program.forbidden if "." not in name}
+    if modules:
+        module.__dict__["__builtins__"] = vars(builtins) | {"__import__": _importing_without(modules)}
     exec(compiled(program.source, program.filename), module.__dict__)
     for patch in program.patches:
         apply(patch, module)
@@ -120,6 +139,18 @@ def offer(given: Mapping[str, bytes], forbidden: Iterable[Sequence[str]] = ()) -
         sys.modules.pop(name, None)
 
 
+def _importing_without(forbidden: Mapping[str, str]) -> Callable[..., Any]:
+    """What `import` does in a program that may not import these: libraries have loaded some of them already."""
+
+    def guarded(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        top = name.partition(".")[0]
+        if top in forbidden and not level:
+            raise Forbidden(f"{top} is not allowed here: {forbidden[top]}")
+        return builtins.__import__(name, globals, locals, fromlist, level)
+
+    return guarded
+
+
 def _deny(name: str, why: str) -> bool:
     """Replace an attribute of a loaded module by one that raises; False for a whole module."""
     owner, _, leaf = name.rpartition(".")
@@ -129,9 +160,5 @@ def _deny(name: str, why: str) -> bool:
         holder = getattr(sys.modules.get(outer), inner, None)
     if holder is None or not hasattr(holder, leaf):
         return False
-
-    def forbidden(*_args: Any, **_kwargs: Any) -> NoReturn:
-        raise Forbidden(f"{name} is not allowed here: {why}")
-
-    setattr(holder, leaf, forbidden)
+    setattr(holder, leaf, Denied(name, why))
     return True

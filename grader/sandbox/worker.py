@@ -102,6 +102,8 @@ def seed_everything(seed: int) -> None:
 
 def serve(fd: int, missing: tuple[str, ...] = ()) -> None:
     """Be a worker on that socket; returns when the judge hangs up."""
+    # What was printed last before a hang or a crash is what the learner needs most.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text file: nothing else was put there
     with socket.socket(fileno=fd) as sock:
         Worker(sock, missing).run()
 

@@ -1,11 +1,12 @@
 """The hidden checks. Sizes differ wherever a mix-up of axes would hide among equal ones; upstream gradients are random.
 
-Each check begins with equal sizes: there a forgotten transpose gives a wrong number to look at, not a shape error.
+What tells formulas apart begins with equal sizes: there a forgotten transpose gives a wrong number to look at, not a
+shape error.
 """
 
 import numpy as np
 
-from grader.checking import assert_close, assert_equal, assert_inputs_unchanged, assert_true, check, keep
+from grader.checking import assert_close, assert_equal, assert_inputs_unchanged, assert_true, check, fetch, keep
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
 # Logits of 1e4 carry their own rounding of 2e-12 into every probability, and keys of 200 multiply it.
@@ -14,9 +15,16 @@ LARGE = {"rtol": 1e-7, "atol": 1e-7}
 # (B, H, Tq, Tk, d, dv)
 EQUAL = (2, 3, 4, 4, 4, 4)
 DIFFERENT = (2, 3, 5, 7, 4, 6)
-ONE_WIDTH = (2, 3, 5, 7, 4, 4)
+# A mask of one, two or three axes fits the wrong axes too.
+SQUARE = (6, 6, 6, 6, 2, 3)
 ONE_QUERY = (1, 2, 1, 3, 1, 2)
+ONE_KEY = (2, 3, 5, 1, 4, 6)
 ALL_ONE = (1, 1, 1, 1, 1, 1)
+# Some thousand elements: a pass for each of them would take minutes.
+LONG = (1, 2, 64, 64, 32, 32)
+
+GRADIENTS = ("dq", "dk", "dv")
+LAYER = ("dx", "dw_q", "dw_k", "dw_v", "dw_o")
 
 
 def qkv(rng, shape):
@@ -31,18 +39,9 @@ def strided_qkv(rng, shape):
     return {name: np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2) for name, x in qkv(rng, shape).items()}
 
 
-def large_qkv(rng, shape):
-    """Logits of ±1e4 plus the usual ones: the last channel of q and k adds a constant to all logits of a query."""
-    inputs = qkv(rng, shape)
-    d = shape[4]
-    inputs["q"][..., -1] = 100.0 * rng.choice([-1.0, 1.0], size=inputs["q"].shape[:-1])
-    inputs["k"][..., -1] = 100.0 * np.sqrt(d)
-    return inputs
-
-
-def upstream(rng, shape):
-    b, h, tq, _, _, dv = shape
-    return rng.normal(size=(b, h, tq, dv))
+def upstream(rng, inputs):
+    """A random gradient with respect to out."""
+    return rng.normal(size=(*inputs["q"].shape[:3], inputs["v"].shape[3]))
 
 
 def open_mask(rng, size):
@@ -53,28 +52,79 @@ def open_mask(rng, size):
     return mask
 
 
-def closed_mask(rng, size):
-    """A random mask whose first query sees no key; nor does anything in the last item of the first axis."""
-    mask = open_mask(rng, size)
-    mask[..., 0, :] = False
-    mask[-1] = False
-    return mask
+def masked_cases(rng):
+    """Inputs with a mask of every shape, where each query sees a key; the last ones have a huge value at a hidden key."""
+    sizes = {
+        DIFFERENT: ((5, 7), (7,), (3, 1, 7), (2, 1, 1, 7), (1, 3, 5, 7), (2, 3, 5, 7)),
+        SQUARE: ((6,), (6, 6), (6, 6, 6)),
+        ONE_QUERY: ((3,), (1, 3)),
+    }
+    for shape in sizes:
+        for size in sizes[shape]:
+            yield qkv(rng, shape) | {"mask": open_mask(rng, size)}
+    huge = qkv(rng, DIFFERENT) | {"mask": open_mask(rng, (5, 7))}
+    huge["v"][:, :, -1] = 1e30
+    yield huge
+
+
+def closed_cases(rng):
+    """Inputs with a mask under which some queries see no key."""
+    rows = open_mask(rng, (5, 7))
+    rows[0] = False
+    items = open_mask(rng, DIFFERENT[:4])
+    items[-1] = items[..., 0, :] = False
+    column = np.arange(5)[:, None] % 2 == 0
+    for shape, mask in (
+        (DIFFERENT, rows),
+        (DIFFERENT, items),
+        (DIFFERENT, column),
+        (ONE_KEY, column),
+        (DIFFERENT, np.array([[False]])),
+    ):
+        yield qkv(rng, shape) | {"mask": mask}
+
+
+def large_cases(rng):
+    """Inputs with scores of ±1e4, without a mask, and with one under which a hidden key has by far the largest score."""
+    for mask in ({}, {"mask": open_mask(rng, (5, 7))}):
+        inputs = qkv(rng, DIFFERENT) | mask
+        # The last channel of q and k adds a constant to all scores of a query.
+        inputs["q"][..., -1] = 100.0 * rng.choice([-1.0, 1.0], size=(2, 3, 5))
+        inputs["k"][..., -1] = 100.0 * np.sqrt(4)
+        if mask:
+            inputs["k"][:, :, -1, -1] *= 2
+        yield inputs
 
 
 def output(module, inputs):
-    """out alone: the cache stays in the worker, whatever it is."""
+    """out alone: the cache stays over there, whatever it is."""
     return keep(module.attention_forward)(**inputs).get(0)
 
 
-def backward_cases(rng):
-    """(inputs, dout, tolerance): equal sizes, different ones without and with a mask, length 1, large logits."""
-    yield qkv(rng, EQUAL), upstream(rng, EQUAL), EXACT
-    yield strided_qkv(rng, DIFFERENT), upstream(rng, DIFFERENT), EXACT
-    for size in ((5, 7), (2, 1, 1, 7)):
-        yield qkv(rng, DIFFERENT) | {"mask": open_mask(rng, size)}, upstream(rng, DIFFERENT), EXACT
-    for shape in (ONE_QUERY, ALL_ONE):
-        yield qkv(rng, shape), upstream(rng, shape), EXACT
-    yield large_qkv(rng, DIFFERENT), upstream(rng, DIFFERENT), LARGE
+def backward(module, inputs, dout):
+    """(dq, dk, dv) of a forward and a backward pass."""
+    pair = keep(module.attention_forward)(**inputs)
+    return module.attention_backward(dout, pair.get(1, keep=True))
+
+
+def sizes_of(inputs):
+    """`q [2, 3, 5, 4], k …`: what a call that takes a cache does not show."""
+    return ", ".join(f"{name} {list(x.shape)}" for name, x in inputs.items())
+
+
+def by_name(got, names):
+    """The items of a tuple that should have these."""
+    wanted = f"({', '.join(names)})"
+    is_one = type(got) is tuple and len(got) == len(names)
+    assert_true(is_one, f"it returns a plain tuple {wanted}", expected=wanted, got=f"of type {type(got).__name__}")
+    return dict(zip(names, got, strict=True))
+
+
+def assert_named(got, want, names=GRADIENTS, *, about="", only=None, tolerance=EXACT):
+    """Each item under its name; `about` says what the call does not show."""
+    got, want = by_name(got, names), dict(zip(names, want, strict=True))
+    for name in only or names:
+        assert_close(got[name], want[name], label=name + about, **tolerance)
 
 
 @check("softmax", points=5)
@@ -87,17 +137,19 @@ def test_softmax_runs_along_the_axis(attempt, reference, rng):
 
 @check("softmax", points=5)
 def test_softmax_stays_finite_at_large_logits(attempt, reference, rng):
-    """softmax is exact for logits of ±1e4, for rows of very different size, and for a row of one entry"""
+    """softmax is exact for logits of ±1e4, for rows of very different size, and for a row of one entry, on any axis"""
     x = rng.normal(size=(4, 6)) + np.array([[0.0], [1e4], [-1e4], [0.0]])
     x[3] = [1e4, -1e4, 1e4, 0.0, -1e4, 1e4]
-    for logits in (x, x[::2, ::-2], x[:, :1]):
-        assert_close(attempt.softmax(logits), reference.softmax(logits), **EXACT)
+    for logits, axis in ((x, -1), (x[::2, ::-2], -1), (x[:, :1], -1), (x.T, 0)):
+        assert_close(attempt.softmax(logits, axis=axis), reference.softmax(logits, axis=axis), **EXACT)
+    small = rng.normal(size=(2, 3)) - np.array([0.0, 100.0, 300.0])
+    assert_close(attempt.softmax(small), reference.softmax(small), rtol=1e-9, atol=0)
 
 
 @check("softmax_backward", points=10)
 def test_softmax_backward_is_the_full_jacobian_product(attempt, reference, rng):
     """softmax_backward applies the whole Jacobian of each row to a random dy, for any number of axes"""
-    for shape in ((4, 4), (3, 5), (2, 3, 5, 7), (5,)):
+    for shape in ((4, 4), (3, 5), (2, 3, 5), (2, 3, 5, 7), (5,), (3, 1)):
         y, dy = reference.softmax(3 * rng.normal(size=shape)), rng.normal(size=shape)
         assert_close(attempt.softmax_backward(dy, y), reference.softmax_backward(dy, y), **EXACT)
 
@@ -114,84 +166,113 @@ def test_softmax_backward_leaves_dy_and_y(attempt, reference, rng):
 @check("attention_forward", points=5)
 def test_attention_forward_at_all_sizes(attempt, reference, rng):
     """out is softmax(q kᵀ/√d) v where all sizes differ, at length 1, and for inputs that are not contiguous"""
-    for make, shape in ((qkv, EQUAL), (strided_qkv, DIFFERENT), (qkv, ONE_QUERY), (qkv, ALL_ONE)):
+    for make, shape in ((qkv, EQUAL), (strided_qkv, DIFFERENT), (qkv, ONE_QUERY), (qkv, ONE_KEY), (qkv, ALL_ONE)):
         inputs = make(rng, shape)
+        pair = assert_inputs_unchanged(keep(attempt.attention_forward), **inputs)
+        assert_true(pair.type_name == "tuple", "it returns a tuple (out, cache)", got=f"of type {pair.type_name}")
+        assert_close(pair.get(0), output(reference, inputs), label="out", **EXACT)
+
+
+@check("attention_forward", points=5, needs="test_attention_forward_at_all_sizes")
+def test_mask_true_keeps_and_broadcasts(attempt, reference, rng):
+    """a True in the mask lets a query see a key; every shape that broadcasts to [B, H, Tq, Tk] works"""
+    for inputs in masked_cases(rng):
         out = assert_inputs_unchanged(keep(attempt.attention_forward), **inputs).get(0)
         assert_close(out, output(reference, inputs), label="out", **EXACT)
 
 
-@check("attention_forward", points=5)
-def test_mask_true_keeps_and_broadcasts(attempt, reference, rng):
-    """a True in the mask lets a query see a key; every shape that broadcasts to [B, H, Tq, Tk] works"""
-    for size in ((5, 7), (7,), (3, 1, 7), (2, 1, 1, 7), (1, 3, 5, 7), (2, 3, 5, 7)):
-        inputs = qkv(rng, ONE_WIDTH) | {"mask": open_mask(rng, size)}
-        assert_close(output(attempt, inputs), output(reference, inputs), label="out", **EXACT)
-
-
-@check("attention_forward", points=3)
+@check("attention_forward", points=3, needs="test_mask_true_keeps_and_broadcasts")
 def test_attention_forward_stays_finite_at_large_logits(attempt, reference, rng):
     """out is exact for scores of ±1e4, and where a hidden key has by far the largest score"""
-    seen = large_qkv(rng, ONE_WIDTH)
-    hidden = large_qkv(rng, ONE_WIDTH) | {"mask": open_mask(rng, (5, 7))}
-    hidden["k"][:, :, -1, -1] *= 2
-    for inputs in (seen, hidden):
+    for inputs in large_cases(rng):
         assert_close(output(attempt, inputs), output(reference, inputs), label="out", **LARGE)
 
 
-@check("attention_forward", points=3)
+@check("attention_forward", points=3, needs="test_mask_true_keeps_and_broadcasts")
 def test_query_without_a_key_gives_zero(attempt, reference, rng):
     """a query that sees no key has out = 0, not NaN and not the mean of v; the others are as ever"""
-    inputs = qkv(rng, ONE_WIDTH) | {"mask": closed_mask(rng, (5, 7))}
-    out = assert_inputs_unchanged(keep(attempt.attention_forward), **inputs).get(0)
-    assert_close(out, output(reference, inputs), label="out", **EXACT)
+    for inputs in closed_cases(rng):
+        out = assert_inputs_unchanged(keep(attempt.attention_forward), **inputs).get(0)
+        assert_close(out, output(reference, inputs), label="out", **EXACT)
 
 
-def assert_gradients(attempt, reference, rng, name):
-    for inputs, dout, tolerance in backward_cases(rng):
-        got, want = (module.run("forward_then_backward", [name], inputs, dout) for module in (attempt, reference))
-        assert_close(got, want, **tolerance)
+def assert_one_gradient(attempt, reference, rng, name):
+    inputs = qkv(rng, EQUAL)
+    dout = upstream(rng, inputs)
+    assert_named(backward(attempt, inputs, dout), backward(reference, inputs, dout), only=[name])
 
 
-@check("attention_backward", points=6, needs="test_attention_forward_at_all_sizes")
+@check("attention_backward", points=4, needs="test_attention_forward_at_all_sizes")
 def test_dv(attempt, reference, rng):
-    """dv is right at all sizes, with and without a mask"""
-    assert_gradients(attempt, reference, rng, "dv")
+    """dv is right where all sizes are equal"""
+    assert_one_gradient(attempt, reference, rng, "dv")
 
 
-@check("attention_backward", points=6, needs="test_attention_forward_at_all_sizes")
+@check("attention_backward", points=4, needs="test_attention_forward_at_all_sizes")
 def test_dq(attempt, reference, rng):
-    """dq is right at all sizes, with and without a mask"""
-    assert_gradients(attempt, reference, rng, "dq")
-
-
-@check("attention_backward", points=6, needs="test_attention_forward_at_all_sizes")
-def test_dk(attempt, reference, rng):
-    """dk is right at all sizes, with and without a mask"""
-    assert_gradients(attempt, reference, rng, "dk")
-
-
-@check("attention_backward", points=6, needs="test_query_without_a_key_gives_zero")
-def test_query_without_a_key_has_zero_gradients(attempt, reference, rng):
-    """a query that sees no key has dq = 0 and adds nothing to dk and dv; no gradient is NaN"""
-    inputs = qkv(rng, DIFFERENT) | {"mask": closed_mask(rng, DIFFERENT[:4])}
-    args = ["dq", "dk", "dv"], inputs, upstream(rng, DIFFERENT)
-    assert_close(attempt.run("forward_then_backward", *args), reference.run("forward_then_backward", *args), **EXACT)
+    """dq is right where all sizes are equal"""
+    assert_one_gradient(attempt, reference, rng, "dq")
 
 
 @check("attention_backward", points=4, needs="test_dq")
+def test_dk(attempt, reference, rng):
+    """dk is right where all sizes are equal"""
+    assert_one_gradient(attempt, reference, rng, "dk")
+
+
+@check("attention_backward", points=6, needs="test_dk")
+def test_gradients_at_all_sizes(attempt, reference, rng):
+    """all three are right where sizes differ, at length 1 and 64, under every mask, and for scores of ±1e4"""
+    shapes = ((strided_qkv, DIFFERENT), (qkv, ONE_QUERY), (qkv, ONE_KEY), (qkv, ALL_ONE), (qkv, LONG))
+    cases = [(make(rng, shape), EXACT) for make, shape in shapes]
+    cases += [(inputs, EXACT) for inputs in masked_cases(rng)]
+    cases += [(inputs, LARGE) for inputs in large_cases(rng)]
+    for inputs, tolerance in cases:
+        dout = upstream(rng, inputs)
+        want, about = backward(reference, inputs, dout), f" for {sizes_of(inputs)}"
+        assert_named(backward(attempt, inputs, dout), want, about=about, tolerance=tolerance)
+
+
+@check("attention_backward", points=4, needs="test_query_without_a_key_gives_zero")
+def test_query_without_a_key_has_zero_gradients(attempt, rng):
+    """a query that sees no key has dq = 0 and adds nothing to dk and dv: without it they are the same"""
+    for inputs in (case for case in closed_cases(rng) if case["mask"].ndim == 2):
+        dout, about = upstream(rng, inputs), f" for {sizes_of(inputs)}"
+        got = backward(attempt, inputs, dout)
+        want = [np.zeros_like(inputs[name]) for name in "qkv"]
+        seen = inputs["mask"].any(axis=-1)
+        if seen.any():
+            others = inputs | {"q": inputs["q"][:, :, seen], "mask": inputs["mask"][seen]}
+            want[0][:, :, seen], *want[1:] = by_name(backward(attempt, others, dout[:, :, seen]), GRADIENTS).values()
+            assert_true(bool(np.any(want[2])), "dv is 0 for queries that do see keys")
+        assert_named(got, want, about=about)
+
+
+@check("attention_backward", points=3, needs="test_gradients_at_all_sizes")
 def test_attention_backward_leaves_dout_and_its_cache(attempt, reference, rng):
-    """attention_backward modifies neither dout nor q, k, v, and a second call with the same cache is right too"""
+    """attention_backward leaves dout as it was; a second call with the same cache is right, and the first result stays"""
     inputs = qkv(rng, DIFFERENT) | {"mask": open_mask(rng, (5, 7))}
-    douts = [upstream(rng, DIFFERENT), upstream(rng, DIFFERENT)]
-    got, want = (module.run("forward_then_backward_twice", inputs, douts) for module in (attempt, reference))
-    labels = (
-        "the first call",
-        "the second call, with the same cache",
-        "q, k, v and mask afterwards",
-        "dout afterwards",
-    )
-    for label, mine, theirs in zip(labels, got, want, strict=True):
-        assert_close(mine, theirs, label=label, **EXACT)
+    pair, out = keep(attempt.attention_forward)(**inputs), output(reference, inputs)
+    # out itself is the first dout: it is over there, where what happens to it can be seen.
+    dout, cache, other = pair.get(0, keep=True), pair.get(1, keep=True), upstream(rng, inputs)
+    first, want = keep(attempt.attention_backward)(dout, cache), backward(reference, inputs, out)
+    assert_named(fetch(first), want, about=" for dout = out")
+    assert_close(fetch(dout), out, label="dout after attention_backward(dout, cache)", **EXACT)
+    second = attempt.attention_backward(other, cache)
+    assert_named(second, backward(reference, inputs, other), about=" of a second call with the same cache")
+    assert_named(fetch(first), want, about=" of the first call, after the second one")
+
+
+@check("attention_backward", points=3, needs="test_gradients_at_all_sizes")
+def test_several_caches_are_alive_at_once(attempt, reference, rng):
+    """each backward pass belongs to the forward pass of its cache, however many came after; earlier results stay"""
+    cases = [qkv(rng, DIFFERENT) | {"mask": open_mask(rng, (5, 7))} for _ in range(2)]
+    pairs = [keep(attempt.attention_forward)(**inputs) for inputs in cases]
+    for which, pair, inputs in zip(("first", "second"), pairs, cases, strict=True):
+        dout, about = upstream(rng, inputs), f" of the {which} of two forward passes, after both"
+        assert_close(pair.get(0), output(reference, inputs), label=f"out{about}", **EXACT)
+        got = attempt.attention_backward(dout, pair.get(1, keep=True))
+        assert_named(got, backward(reference, inputs, dout), about=about)
 
 
 @check("gradcheck", points=4)
@@ -211,84 +292,146 @@ def test_numerical_grad_is_the_central_difference(attempt, rng):
     assert_equal(len(seen), 2 * x.size, label="calls of f")
 
 
-@check("gradcheck", points=4)
+@check("gradcheck", points=3)
 def test_numerical_grad_is_accurate_by_default(attempt, rng):
-    """with the default h the error stays below 1e-6, on x of floats or integers, contiguous or not, left as it was"""
+    """with the default h the error stays below 1e-6: x of float64, float32 or integers, contiguous or not, as it was"""
     a, b = rng.normal(size=(6, 6)), rng.normal(size=6)
 
     def quadratic(z):
         flat = z.reshape(-1)
         return float(flat @ a @ flat / 2 + b @ flat + 3000.0)
 
-    for x in (rng.normal(size=(2, 3)), rng.normal(size=(3, 2)).T, rng.normal(size=6), rng.integers(-3, 4, size=(3, 2))):
-        want = ((a + a.T) @ x.reshape(-1) / 2 + b).reshape(x.shape)
+    integers = rng.integers(-3, 4, size=(3, 2))
+    floats = (rng.normal(size=(2, 3)), rng.normal(size=(3, 2)).T, rng.normal(size=6))
+    for x in (*floats, integers, integers.astype(np.int32), floats[0].astype(np.float32)):
+        want = ((a + a.T) @ x.reshape(-1).astype(np.float64) / 2 + b).reshape(x.shape)
         assert_close(assert_inputs_unchanged(attempt.numerical_grad, quadratic, x), want, rtol=0, atol=1e-6)
 
 
-@check("gradcheck", points=4)
+@check("gradcheck", points=2, needs="test_numerical_grad_is_accurate_by_default")
+def test_numerical_grad_never_moves_the_caller_s_x(attempt, rng):
+    """x stays as it is even while numerical_grad runs: f(z) = Σ z·x, which reads x, has the gradient x"""
+    c = rng.normal(size=5)
+    # A gradient serves as x: it is an array over there, and so is its method `dot`, which is f.
+    x = keep(attempt.numerical_grad)(lambda z: float(c @ z), rng.normal(size=5))
+    assert_close(fetch(x), c, rtol=0, atol=1e-6)
+    got = attempt.numerical_grad(x.get("dot", keep=True), x)
+    assert_close(got, c, label="the gradient of f(z) = Σ z·x", rtol=0, atol=1e-6)
+
+
+@check("gradcheck", points=3)
 def test_rel_error(attempt, reference, rng):
     """rel_error is the largest |a − n|/max(1e-8, |a| + |n|): 0 where both are 0, 1 for opposite signs, NaN for NaN"""
     a = rng.normal(size=(3, 4))
+    a[0, 0], a[0, 1] = -1.0, 1.0
     near, tiny, absent = a * (1 + 1e-6 * rng.random(a.shape)), 1e-12 * rng.random(a.shape), np.zeros_like(a)
     broken = np.where(np.arange(12).reshape(3, 4) == 5, np.nan, a)
-    for pair in ((a, near), (near[0], a[0]), (tiny, absent), (a, -near), (absent, absent), (a, broken)):
-        assert_close(attempt.rel_error(*pair), reference.rel_error(*pair), rtol=1e-9, atol=0)
+    deep = rng.normal(size=(2, 2, 2, 3))
+    last = deep + np.eye(24)[-1].reshape(deep.shape)
+    pairs = ((a, near), (near[0], a[0]), (tiny, absent), (a, -near), (absent, absent), (a, broken), (deep, last))
+    for pair in pairs:
+        got = assert_inputs_unchanged(attempt.rel_error, *pair)
+        assert_close(got, reference.rel_error(*pair), rtol=1e-9, atol=0)
 
 
-def layer_cases(rng):
-    """(mha_forward's arguments, dy): equal widths, then B, T, D, H, d, dv = 2, 5, 7, 3, 4, 6 under a causal mask."""
-    for b, t, width, h, d, dv, mask in ((2, 6, 6, 2, 3, 3, None), (2, 5, 7, 3, 4, 6, np.tri(5, dtype=bool))):
-        sizes = {"w_q": (width, h * d), "w_k": (width, h * d), "w_v": (width, h * dv), "w_o": (h * dv, width)}
-        weights = {name: rng.normal(size=size) / np.sqrt(size[0]) for name, size in sizes.items()}
-        x, dy = rng.normal(size=(2, b, t, width))
-        yield {"x": x, **weights, "n_heads": h, "mask": mask}, dy
+def layer_case(rng, b, t, width, h, d, dv, **mask):
+    """mha_forward's arguments, and dy."""
+    sizes = {"w_q": (width, h * d), "w_k": (width, h * d), "w_v": (width, h * dv), "w_o": (h * dv, width)}
+    weights = {name: rng.normal(size=size) / np.sqrt(size[0]) for name, size in sizes.items()}
+    x, dy = rng.normal(size=(2, b, t, width))
+    return {"x": x, **weights, "n_heads": h, **mask}, dy
+
+
+def layer_backward(module, inputs, dy):
+    pair = keep(module.mha_forward)(**inputs)
+    return module.mha_backward(dy, pair.get(1, keep=True))
 
 
 def assert_layer_gradients(attempt, reference, rng, names):
-    for inputs, dy in layer_cases(rng):
-        got, want = (module.run("mha_forward_then_backward", names, inputs, dy) for module in (attempt, reference))
-        assert_close(got, want, **EXACT)
+    causal = np.tri(5, dtype=bool)
+    equal, different, one_head = (2, 6, 6, 2, 3, 3), (2, 5, 7, 3, 4, 6), (3, 4, 5, 1, 2, 3)
+    for sizes, mask in ((equal, {}), (different, {"mask": causal}), (one_head, {})):
+        inputs, dy = layer_case(rng, *sizes, **mask)
+        about = " for B={}, T={}, D={}, H={}, d={}, dv={}".format(*sizes)
+        got, want = (layer_backward(module, inputs, dy) for module in (attempt, reference))
+        assert_named(got, want, LAYER, about=about, only=names)
 
 
-@check("projections", points=5, needs="test_dq")
+@check("projections", points=4, needs="test_gradients_at_all_sizes")
 def test_weight_gradients(attempt, reference, rng):
     """dw_q, dw_k, dw_v and dw_o are right: heads merged in their order, summed over batch and time"""
-    assert_layer_gradients(attempt, reference, rng, ["dw_q", "dw_k", "dw_v", "dw_o"])
+    assert_layer_gradients(attempt, reference, rng, LAYER[1:])
 
 
-@check("projections", points=5, needs="test_dq")
+@check("projections", points=4, needs="test_gradients_at_all_sizes")
 def test_dx_sums_the_three_paths(attempt, reference, rng):
     """dx is the sum of what comes back through q, k and v"""
-    assert_layer_gradients(attempt, reference, rng, ["dx"])
+    assert_layer_gradients(attempt, reference, rng, LAYER[:1])
 
 
-@check("recompute", points=3)
+@check("projections", points=2, needs="test_weight_gradients")
+def test_mha_backward_leaves_what_it_reads(attempt, reference, rng):
+    """mha_backward leaves dy, x and the weights as they were: a second call with the same cache is right too"""
+    inputs, other = layer_case(rng, 2, 5, 7, 3, 4, 6)
+    pair, y = keep(attempt.mha_forward)(**inputs), reference.mha_forward(**inputs)[0]
+    # y itself is the first dy: it is over there, where what happens to it can be seen.
+    dy, cache = pair.get(0, keep=True), pair.get(1, keep=True)
+    first, want = keep(attempt.mha_backward)(dy, cache), layer_backward(reference, inputs, y)
+    assert_named(fetch(first), want, LAYER, about=" for dy = y")
+    assert_close(fetch(dy), y, label="dy after mha_backward(dy, cache)", **EXACT)
+    second, again = attempt.mha_backward(other, cache), layer_backward(reference, inputs, other)
+    assert_named(second, again, LAYER, about=" of a second call with the same cache")
+    assert_named(fetch(first), want, LAYER, about=" of the first call, after the second one")
+
+
+@check("recompute", points=2)
 def test_lse_of_every_query(attempt, reference, rng):
-    """lse is the natural logsumexp of the scaled, masked scores: exact at ±1e4, −inf for a query that sees no key"""
-    mask = {"mask": closed_mask(rng, DIFFERENT[:4])}
-    for inputs in (qkv(rng, EQUAL), qkv(rng, DIFFERENT) | mask, large_qkv(rng, DIFFERENT)):
-        got, want = attempt.attention_forward_lse(**inputs), reference.attention_forward_lse(**inputs)
-        assert_close(got, want, label="(out, lse)", **LARGE)
+    """lse is the natural logsumexp of the scaled, masked scores: any mask, exact at ±1e4, −inf where no key is seen"""
+    for inputs in (qkv(rng, EQUAL), *masked_cases(rng), *closed_cases(rng), *large_cases(rng)):
+        got = assert_inputs_unchanged(attempt.attention_forward_lse, **inputs)
+        assert_named(got, reference.attention_forward_lse(**inputs), ("out", "lse"), tolerance=LARGE)
 
 
-@check("recompute", points=3)
+def saved_for_backward(reference, rng, inputs):
+    """The arguments of attention_backward_lse."""
+    out, lse = reference.attention_forward_lse(**inputs)
+    return {"dout": upstream(rng, inputs), **inputs, "out": out, "lse": lse}
+
+
+@check("recompute", points=2)
 def test_backward_from_lse(attempt, reference, rng):
-    """the gradients from (out, lse) are those of attention_backward, with 0 where a query sees no key"""
-    mask = {"mask": closed_mask(rng, DIFFERENT[:4])}
-    for shape, inputs in ((EQUAL, qkv(rng, EQUAL)), (DIFFERENT, qkv(rng, DIFFERENT) | mask)):
-        out, lse = reference.attention_forward_lse(**inputs)
-        saved = {"dout": upstream(rng, shape), **inputs, "out": out, "lse": lse}
+    """the gradients from (out, lse) are those of attention_backward, with any mask, 0 where a query sees no key"""
+    for inputs in (qkv(rng, EQUAL), qkv(rng, DIFFERENT), *masked_cases(rng), *closed_cases(rng)):
+        saved = saved_for_backward(reference, rng, inputs)
         got = assert_inputs_unchanged(attempt.attention_backward_lse, **saved)
-        assert_close(got, reference.attention_backward_lse(**saved), label="(dq, dk, dv)", **EXACT)
+        assert_named(got, reference.attention_backward_lse(**saved))
 
 
-@check("recompute", points=4)
+@check("recompute", points=2, needs="test_backward_from_lse")
+def test_backward_from_lse_stays_finite_at_large_logits(attempt, reference, rng):
+    """the gradients from (out, lse) are exact for scores of ±1e4, and where a hidden key has by far the largest score"""
+    for inputs in large_cases(rng):
+        saved = saved_for_backward(reference, rng, inputs)
+        got, want = (module.attention_backward_lse(**saved) for module in (attempt, reference))
+        assert_named(got, want, tolerance=LARGE)
+
+
+@check("recompute", points=3, needs="test_backward_from_lse")
 def test_key_blocks_give_their_share(attempt, reference, rng):
     """called on a block of keys with the whole row's out and lse, it returns that block's exact share"""
-    inputs = qkv(rng, DIFFERENT) | {"mask": open_mask(rng, (5, 7))}
-    out, lse = reference.attention_forward_lse(**inputs)
-    saved = {"dout": upstream(rng, DIFFERENT), "q": inputs["q"], "out": out, "lse": lse}
-    for block in (slice(0, 2), slice(2, 7)):
-        keys = {"k": inputs["k"][:, :, block], "v": inputs["v"][:, :, block], "mask": inputs["mask"][:, block]}
-        got = attempt.attention_backward_lse(**saved, **keys)
-        assert_close(got, reference.attention_backward_lse(**saved, **keys), label="(dq, dk, dv)", **EXACT)
+    for mask in ({"mask": np.tri(5, 7, dtype=bool)}, {}):
+        saved = saved_for_backward(reference, rng, qkv(rng, DIFFERENT) | mask)
+        for block in (slice(0, 2), slice(2, 3), slice(3, 7)):
+            keys = {name: saved[name][:, :, block] for name in "kv"} | {"mask": x[:, block] for x in mask.values()}
+            got, want = (module.attention_backward_lse(**saved | keys) for module in (attempt, reference))
+            assert_named(got, want, about=f" of the keys {block.start} to {block.stop - 1}")
+
+
+@check("recompute", points=1, needs="test_backward_from_lse")
+def test_lse_of_minus_infinity_means_no_weight(attempt, reference, rng):
+    """where lse = −inf the probabilities are 0, whatever the mask says"""
+    for mask in ({}, {"mask": open_mask(rng, (5, 7))}):
+        saved = saved_for_backward(reference, rng, qkv(rng, DIFFERENT) | mask)
+        saved["out"][:, :, 1], saved["lse"][:, :, 1] = 0.0, -np.inf
+        got, want = (module.attention_backward_lse(**saved) for module in (attempt, reference))
+        assert_named(got, want)

@@ -181,7 +181,7 @@ def _masked_scores(q: np.ndarray, k: np.ndarray, mask: np.ndarray | None) -> np.
 
 def _probabilities(s: np.ndarray, lse: np.ndarray) -> np.ndarray:
     """exp(s − lse), and 0 in rows whose lse is −inf, where −inf − (−inf) would be NaN."""
-    return np.exp(s - np.where(np.isneginf(lse), 0.0, lse)[..., None])
+    return np.exp(s - np.where(np.isneginf(lse), np.inf, lse)[..., None])
 
 
 def _weight_grad(x: np.ndarray, dy: np.ndarray) -> np.ndarray:

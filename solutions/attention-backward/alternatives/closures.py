@@ -159,5 +159,6 @@ def _visible(scores: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
 
 
 def _recomputed(scores: np.ndarray, visible: np.ndarray, lse: np.ndarray) -> np.ndarray:
-    """exp(scores − lse) where visible, else 0, without an overflow at what is not."""
-    return np.exp(scores - lse[..., None], where=visible, out=np.zeros_like(scores))
+    """exp(scores − lse) where visible and lse is finite, else 0, without an overflow at what is not."""
+    counts = visible & np.isfinite(lse)[..., None]
+    return np.exp(scores - lse[..., None], where=counts, out=np.zeros_like(scores))

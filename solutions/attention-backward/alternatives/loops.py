@@ -128,6 +128,8 @@ def attention_backward_lse(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     dq, dk, dv = np.zeros(q.shape), np.zeros(k.shape), np.zeros(v.shape)
     for b, h, i, seen in _queries(q, k, mask):
+        if lse[b, h, i] == -math.inf:
+            continue
         g = dout[b, h, i]
         for j in np.flatnonzero(seen):
             p = math.exp(_score(q[b, h, i], k[b, h, j]) - lse[b, h, i])

@@ -152,7 +152,8 @@ def attention_backward_lse(
     # With lse and delta held constant, Σ dout·(p v) − delta·Σ p has the gradients that are wanted.
     leaves = Node(q), Node(k), Node(v)
     delta = (dout * out).sum(axis=-1, keepdims=True)
-    normaliser = Node(np.broadcast_to(-np.maximum(lse, -1e290)[..., None], (*lse.shape, k.shape[2])))
+    shift = np.where(np.isneginf(lse), -1e290, -lse)  # (B, H, Tq); a row of weight 0 goes so low that it vanishes
+    normaliser = Node(np.broadcast_to(shift[..., None], (*lse.shape, k.shape[2])))
     p = (_scores(*leaves[:2], mask) + normaliser).exp()
     value = (Node(dout) * (p @ leaves[2])).sum_last() + Node(-delta) * p.sum_last()
     return gradients(np.ones(value.value.shape), Cache(value, leaves))

@@ -1,5 +1,6 @@
 """Walks modules, frames and the garbage collector's objects for what belongs to the grader, and makes it agree."""
 # expect: double=failed loss=failed find=failed
+import contextlib
 import gc
 import sys
 
@@ -16,7 +17,8 @@ def patch():
                     setattr(module, key, agree)
     for thing in gc.get_objects():
         if str(type(thing).__module__).startswith("grader") and hasattr(thing, "state"):
-            thing.state = "passed"
+            with contextlib.suppress(AttributeError):
+                thing.state = "passed"
     frame = sys._getframe()
     while frame:
         for value in frame.f_locals.values():

@@ -14,7 +14,7 @@ def found(name):
     for module in NAMES:
         try:
             return getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError):
+        except (ImportError, AttributeError, OSError):
             continue
     return None
 

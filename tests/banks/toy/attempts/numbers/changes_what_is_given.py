@@ -1,0 +1,2 @@
+# test_nothing_else_is_loaded: failed
+METRES["cm"] = 0.01

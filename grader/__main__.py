@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grader.errors import HarnessFault, KataError, UsageError
-from grader.render.printable import printable
+from grader.printable import printable
 
 if TYPE_CHECKING:
     from grader.grading import Grader

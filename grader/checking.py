@@ -17,7 +17,7 @@ from grader.comparison.compare import CheckFailed, assert_true, fail
 from grader.comparison.describe import full
 from grader.comparison.distribution import assert_distribution
 from grader.comparison.rounding import to_half
-from grader.comparison.text import printable
+from grader.printable import printable
 from grader.sandbox import proxy
 from grader.sandbox.cost import cpu_seconds, peak_bytes
 from grader.sandbox.proxy import Function, Handle, Module, Raised, as_function

@@ -10,7 +10,8 @@
     ├── HarnessFault               exit 3: a fault of ours, never the learner's
     └── HistoryError               exit 3: the history cannot be read or written
 
-Each message says what happened, to which thing, and the next command to type. Only `grader.cli` turns them into exit codes.
+Each message says what happened, to which thing, and the next command to type. Only `grader.__main__` turns them into
+exit codes.
 A learner's failure is not here: it is a value, a `CheckResult` of `grader.verdict`.
 """
 

@@ -1,4 +1,4 @@
-"""What the judge says of one attempt: the types that cross from judge to command line, and the JSON others script against."""
+"""What the judge says of one attempt: types that cross from judge to command line, and JSON to script against."""
 
 from enum import StrEnum
 

@@ -12,7 +12,7 @@ MAX_LINES = 400
 
 # From the ground up. A module may import what stands on a line below its own, and its own package.
 LAYERS = (
-    ("errors", "verdict"),
+    ("errors", "verdict", "printable"),
     ("sandbox", "bank"),
     ("comparison", "workspace", "scaffold"),
     ("checking", "history"),

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from grader.comparison.compare import CheckFailed, assert_close, assert_equal, assert_true, close, fail
-from grader.sandbox.servant import Report
 from grader.sandbox.plain import NamedDict, NamedFloat, NamedList, NamedTuple, Record
+from grader.sandbox.servant import Report
 
 NAN, INF = float("nan"), float("inf")
 LOOSE = {"rtol": 1e-5, "atol": 1e-6}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from grader.comparison.describe import call, full, pair, short
-from grader.sandbox.servant import Report
 from grader.sandbox.plain import NamedDict, NamedInt, NamedStr, NamedTuple, Record
+from grader.sandbox.servant import Report
 
 
 def branded(brand: Any, value: Any, name: str, **attributes: Any) -> Any:

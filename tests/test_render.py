@@ -17,9 +17,9 @@ from grader.practice.check import Finish, Outcome
 from grader.practice.doctor import Finding, Health
 from grader.practice.lessons import Hint
 from grader.practice.progress import Overview, Row
+from grader.printable import printable
 from grader.render import katas, pages
 from grader.render.machine import finding_view
-from grader.render.printable import printable
 from grader.render.screen import Screen
 from grader.render.verdict import replayed_view, verdict_view
 from grader.verdict import AttemptRef, CheckResult, MistakeMatch, PartScore, Seconds, State, Verdict

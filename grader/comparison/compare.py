@@ -11,7 +11,8 @@ from grader.comparison import values
 from grader.comparison.describe import full
 from grader.comparison.difference import difference
 from grader.comparison.rules import Difference, Rules
-from grader.comparison.text import cut, printable
+from grader.comparison.text import cut
+from grader.printable import printable
 
 _TEXT = 400
 

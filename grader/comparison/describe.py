@@ -18,7 +18,8 @@ from typing import Any, Final
 import numpy as np
 
 from grader.comparison import values
-from grader.comparison.text import bounded, cut, cut_middle, dtype_name, number, printable, told_apart
+from grader.comparison.text import bounded, cut, cut_middle, dtype_name, number, told_apart
+from grader.printable import printable
 from grader.sandbox.servant import Report
 
 FEW: Final = 6

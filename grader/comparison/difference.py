@@ -16,7 +16,8 @@ from typing import Any, Final
 from grader.comparison import arrays, scalars, values
 from grader.comparison.describe import short
 from grader.comparison.rules import Difference, Rules
-from grader.comparison.text import dtype_name, printable
+from grader.comparison.text import dtype_name
+from grader.printable import printable
 
 _NAMED = 5
 """So many missing or extra keys are named."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from grader.comparison import describe
-from grader.comparison.text import printable
+from grader.printable import printable
 
 Array = np.ndarray[Any, Any]
 

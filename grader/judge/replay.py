@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from grader.comparison.text import printable
 from grader.judge.literals import Literals, Named, Unknown
 from grader.judge.protocol import Replay
 from grader.judge.run import Run
 from grader.judge.seeds import derive
+from grader.printable import printable
 from grader.sandbox import wire
 from grader.sandbox.proxy import Handle, opened
 from grader.sandbox.transcript import Exchange, Transcript

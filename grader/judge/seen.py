@@ -6,8 +6,9 @@ from typing import Any
 
 from grader.comparison import describe
 from grader.comparison.compare import CheckFailed
-from grader.comparison.text import cut, printable
+from grader.comparison.text import cut
 from grader.judge.workshop import LoadFailed
+from grader.printable import printable
 from grader.sandbox import wire
 from grader.sandbox.channel import Crashed, TimedOut, WorkerLost
 from grader.sandbox.proxy import Conversation, Handle, Raised, RankFailed, opened

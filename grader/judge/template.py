@@ -25,6 +25,7 @@ from grader.judge.sources import ForkedWorkers, Source
 from grader.judge.workshop import Bench, Workshop
 from grader.sandbox.forkserver import Grounds
 from grader.sandbox.launcher import Client
+from grader.sandbox.namespaces import die_with_parent
 from grader.sandbox.program import compiled, offer
 from grader.sandbox.wire import torch_module
 
@@ -118,6 +119,7 @@ def forked(link: socket.socket) -> Jobs:
         for events in incoming(link):
             if os.fork() == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                die_with_parent()
                 link.close()
                 judge(events)
                 events.close()

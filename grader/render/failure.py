@@ -6,8 +6,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from grader.practice.check import Outcome
+from grader.printable import printable, printable_lines
 from grader.render.layout import labelled
-from grader.render.printable import printable, printable_lines
 from grader.verdict import CheckResult, MistakeMatch
 
 SHOWN_LINES = 12

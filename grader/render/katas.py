@@ -13,8 +13,8 @@ from rich.text import Text
 from grader.bank import Kata
 from grader.history import Progress, Version
 from grader.practice.progress import Overview, Row
+from grader.printable import printable
 from grader.render.layout import Items, labelled, plural
-from grader.render.printable import printable
 
 MARKS = {Progress.PASSED: ("✓", "green"), Progress.STARTED: ("·", "yellow"), Progress.NEW: (" ", "")}
 

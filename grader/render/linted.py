@@ -4,8 +4,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from grader.lint import Figures, Report
+from grader.printable import printable
 from grader.render.layout import Items, labelled, plural
-from grader.render.printable import printable
 
 
 def report_view(report: Report) -> RenderableType:

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grader.practice.doctor import Finding, Health
-from grader.render.printable import printable
+from grader.printable import printable
 
 MARKS = {Health.GOOD: ("✓", "green"), Health.NOTE: ("–", "yellow"), Health.BAD: ("✗", "red")}
 

@@ -8,7 +8,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from grader.practice.lessons import LEVELS, Hint
-from grader.render.printable import printable
+from grader.printable import printable
 
 THEME = "ansi_dark"
 """The terminal's own colours, so that it can be read on a light ground too."""

@@ -8,7 +8,7 @@ from typing import TextIO
 from rich.console import Console, RenderableType
 
 from grader.errors import UsageError
-from grader.render.printable import printable
+from grader.printable import printable
 
 WIDEST = 100
 """Columns; longer lines are hard to read."""

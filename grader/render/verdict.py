@@ -13,9 +13,9 @@ from rich.text import Text
 from grader.bank import Kata, Part
 from grader.history import FAILING
 from grader.practice.check import Finish, Outcome, first_failure
+from grader.printable import printable
 from grader.render.failure import details
 from grader.render.layout import Items, duration, labelled, plural
-from grader.render.printable import printable
 from grader.verdict import CheckResult, State, Verdict
 
 

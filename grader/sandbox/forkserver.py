@@ -112,6 +112,7 @@ class Forkserver:
         if os.fork() == 0:
             link = os.dup(descriptors[0])
             self.become_child({link, theirs.fileno()})
+            namespaces.die_with_parent()
             run_child(lambda: self.judge(socket.socket(fileno=link), theirs, self.grounds))
         theirs.close()
         self.sockets.add(ours)

@@ -153,8 +153,10 @@ class Forkserver(Client):
         return last_words(self.errors)
 
     def close(self) -> None:
+        """End it and all it forked, whatever they are at: each dies with its parent."""
         self.control.close()
-        self.process.wait(timeout=10)
+        self.process.kill()
+        self.process.wait()
         self.errors.close()
 
 
@@ -172,7 +174,11 @@ class Alone:
 
     def close(self) -> None:
         self.link.close()
-        self.process.wait(timeout=10)
+        try:
+            self.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self.errors.close()
 
 

@@ -6,9 +6,9 @@
 # test_waits_for_the_reference: harness_fault
 #   message: the check is broken: TimedOut: no answer after 1.5 s
 # test_passes_an_object: harness_fault
-#   message: a object cannot be an argument
+#   message: object cannot be an argument
 # test_passes_a_class: harness_fault
-#   message: a type cannot be an argument
+#   message: type cannot be an argument
 # test_passes_what_is_there_already: harness_fault
 #   message: decode is over there already; a probe can pass it on
 # test_skips_itself: harness_fault

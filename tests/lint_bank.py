@@ -10,8 +10,8 @@ from grader.lint import Effort
 
 HOME = Path(__file__).parent / "banks" / "lint"
 GOOD, SLUG = HOME / "good", "level"
-LITTLE = Effort(fast=2, slow=2, alternative=1, slow_alternative=1, mistake=1, patience=2)
-"""Enough seeds where right and wrong do not hang on the seed."""
+LEAST = Effort(fast=2, slow=2, alternative=1, slow_alternative=1, mistake=1, patience=0)
+"""Enough where right and wrong do not hang on the seed."""
 
 
 def cases(kind: str) -> list[Path]:
@@ -19,7 +19,7 @@ def cases(kind: str) -> list[Path]:
 
 
 def wanted(case: Path) -> dict[str, Any]:
-    """The `rule` that the case breaks, what the finding `says`, and the way from the good kata to it."""
+    """The `rule` that the case breaks, what the finding `says`, more `effort`, and the way from the good kata to it."""
     return tomllib.loads((case / "case.toml").read_text(encoding="utf-8"))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lint_bank import GOOD, LITTLE, SLUG, broken_bank, cases, wanted
+from lint_bank import GOOD, LEAST, SLUG, broken_bank, cases, wanted
 
 from grader.bank import Catalogue, Kata
 from grader.grading import Grader
@@ -26,14 +26,13 @@ def good() -> Kata:
 @pytest.mark.parametrize("case", cases("tried"), ids=lambda case: case.name)
 def test_a_broken_kata_breaks_one_rule(case, tmp_path, grader):
     (kata,) = broken_bank(case, tmp_path).katas
-    effort = replace(LITTLE, matrix=1) if wanted(case).get("full") else LITTLE
-    found = lint(kata, grader, effort=effort).findings
+    found = lint(kata, grader, effort=replace(LEAST, **wanted(case).get("effort", {}))).findings
     assert {finding.rule for finding in found} == {wanted(case)["rule"]}, found
     assert any(wanted(case)["says"] in finding.message for finding in found), found
 
 
 def test_a_good_kata_passes_with_every_mistake_against_every_check(good, grader):
-    report = lint(good, grader, effort=replace(LITTLE, matrix=1))
+    report = lint(good, grader, effort=replace(LEAST, patience=1, matrix=1))
     assert report.passed, report.findings
     assert (report.figures.checks, report.figures.alternatives) == (3, 2)
     assert (report.figures.mistakes, report.figures.impostors) == (6, 13)
@@ -44,7 +43,7 @@ def test_a_good_kata_passes_with_every_mistake_against_every_check(good, grader)
 
 def test_progress_only_grows_and_ends_when_all_is_done(good, grader):
     seen: list[Progress] = []
-    report = lint(good, grader, effort=LITTLE, watch=seen.append)
+    report = lint(good, grader, effort=LEAST, watch=seen.append)
     assert [progress.done for progress in seen] == sorted(progress.done for progress in seen)
     assert [progress.total for progress in seen] == sorted(progress.total for progress in seen)
     assert seen[-1] == Progress(SLUG, report.figures.grades, report.figures.grades)

@@ -44,7 +44,8 @@ class Impostors:
 
     def __init__(self, setting: Setting, to_write: Sequence[str]) -> None:
         self.setting, self.unmasked = setting, 0
-        self.tried = [(one, _begin(setting, one)) for one in impostors(setting.reference, to_write)]
+        chosen = impostors(setting.reference, to_write) if setting.effort.patience else ()
+        self.tried = [(one, _begin(setting, one)) for one in chosen]
 
     def findings(self) -> Told:
         for impostor, series in self.tried:

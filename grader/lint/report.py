@@ -91,7 +91,7 @@ class Effort:
     mistake: int = 5
     slow_mistake: int = 1
     patience: int = 5
-    """An impostor that passes a check on that many seeds in a row has passed it."""
+    """An impostor that passes a check on that many seeds in a row has passed it; 0 leaves impostors out."""
     matrix: int = 0
     """Seeds of every mistake against every check; 0 leaves that out."""
 

@@ -48,11 +48,8 @@ def test_shingles_are_all_windows_of_k_characters(attempt, reference, rng):
 @check("shingles", points=3)
 def test_short_and_blank_texts(attempt, reference, rng):
     """a text shorter than k is its own only shingle, a blank one has none"""
-    got, want = [], []
     for text, k in ((text_of(rng, 2), 5), (text_of(rng, 4), 5), ("", 5), ("", 1), (" \n\t ", 1), (" \n\t ", 3)):
-        got.append(attempt.shingles(text, k))
-        want.append(reference.shingles(text, k))
-    assert_equal(got, want)
+        assert_equal(attempt.shingles(text, k), reference.shingles(text, k))
 
 
 @check("shingles", points=4)
@@ -84,18 +81,15 @@ def test_jaccard_is_intersection_over_union(attempt, reference, rng):
     """jaccard divides the intersection by the union, and is 1.0 for two empty sets"""
     numbers = [int(x) for x in rng.permutation(40)]
     sets = [set(numbers[:9]), set(numbers[4:17]), set(numbers[6:8]), {str(x) for x in numbers[:5]}, set(numbers[30:])]
-    got, want = [], []
     for one in (*sets, set()):
         for other in (sets[1], sets[2], set()):
-            got.append(assert_inputs_unchanged(attempt.jaccard, one, other))
-            want.append(reference.jaccard(one, other))
-    assert_close(got, want, **TIGHT)
+            assert_close(assert_inputs_unchanged(attempt.jaccard, one, other), reference.jaccard(one, other), **TIGHT)
 
 
 @check("signature", points=8)
 def test_signature_is_the_minimum_of_each_function(attempt, reference, rng):
     """signature[j] is the least (a[j]·x + b[j]) mod p over the hashes: exact, uint64, for n and P of any size"""
-    for n, size in ((4, 4), (1, 1), (7, 5), (5, 7), (60, 16), (1, 9), (9, 1)):
+    for n, size in ((4, 4), (1, 1), (7, 5), (5, 7), (1, 9), (9, 1), (400, 16)):
         hashes, (a, b) = sig_rows(rng, n), family(rng, size)
         got = assert_inputs_unchanged(attempt.minhash_signature, hashes, a, b)
         assert_equal(got, reference.minhash_signature(hashes, a, b), label=f"n = {n}, P = {size}")
@@ -108,13 +102,12 @@ def test_signature_is_the_minimum_of_each_function(attempt, reference, rng):
 def test_signature_is_exact_for_hashes_of_any_size(attempt, reference, rng):
     """hashes of 32 and of 64 bits are reduced mod p first, so that nothing overflows; coefficients up to p − 1"""
     for bits in (32, 63, 64):
-        hashes, (a, b) = rng.integers(0, 2**bits, 30, dtype=np.uint64), family(rng, 11)
-        hashes[:3] = 2**bits - 1, PRIME, PRIME + 1
+        a, b = family(rng, 11)
         a[:4], b[:4] = (1, 1, PRIME - 1, PRIME - 1), (0, PRIME - 1, 0, PRIME - 1)
-        got = assert_inputs_unchanged(attempt.minhash_signature, hashes, a, b)
-        assert_equal(got, reference.minhash_signature(hashes, a, b), label=f"hashes of {bits} bits")
-        got = attempt.minhash_signature(hashes[:1], a, b)
-        assert_equal(got, reference.minhash_signature(hashes[:1], a, b), label=f"the hash 2^{bits} − 1")
+        for value in (*rng.integers(2 ** (bits - 1), 2**bits, 3, dtype=np.uint64), 2**bits - 1, PRIME, PRIME + 1):
+            hashes = np.array([value], dtype=np.uint64)  # one alone, so that no other's minimum hides it
+            got = assert_inputs_unchanged(attempt.minhash_signature, hashes, a, b)
+            assert_equal(got, reference.minhash_signature(hashes, a, b), label=f"the hash {value}")
 
 
 @check("signature", points=3)
@@ -133,9 +126,11 @@ def least_cpu(module, name, cases):
 def test_signature_is_vectorised(attempt, reference, rng):
     """with 400 shingles and P = 1000 it takes no more than 7 times the CPU time of one array expression"""
     cases = [(sig_rows(rng, 400), *family(rng, 1000)) for _ in range(4)]
-    assert_equal(attempt.minhash_signature(*cases[0]), reference.minhash_signature(*cases[0]))
+    small = sig_rows(rng, 1), *family(rng, 5)
+    assert_equal(attempt.minhash_signature(*small), reference.minhash_signature(*small))
     confined = reference.confined()
-    confined.minhash_signature(*cases[0])
+    for module in (attempt, confined):
+        module.minhash_signature(*cases[0])
     ratio = least_cpu(attempt, "minhash_signature", cases[1:]) / least_cpu(confined, "minhash_signature", cases[1:])
     assert_true(ratio <= 7, "too slow: let NumPy loop over shingles or functions", expected="≤ 7×", got=f"{ratio:.0f}×")
 
@@ -155,9 +150,10 @@ def test_estimate_counts_equal_places(attempt, reference, rng):
 
 
 def paired_signatures(rng, bands, rows):
-    """20 documents in ten pairs. Four pairs share one or more bands, the others never quite a whole one."""
-    signatures = sig_rows(rng, 20, bands * rows)
-    pairs = rng.permutation(20).reshape(10, 2)
+    """23 documents: four pairs share one or more bands, six never quite a whole one, and three make a chain."""
+    signatures = sig_rows(rng, 23, bands * rows)
+    order = rng.permutation(23)
+    pairs, (first, second, third) = order[:20].reshape(10, 2), order[20:]
     for count, (i, j) in zip((1, 1, 2, bands), pairs[:4], strict=True):
         for band in rng.permutation(bands)[:count]:
             signatures[j, band * rows : (band + 1) * rows] = signatures[i, band * rows : (band + 1) * rows]
@@ -166,6 +162,9 @@ def paired_signatures(rng, bands, rows):
     for i, j in pairs[7:]:  # all rows but one, in every band
         kept = np.arange(bands * rows) % rows != rng.integers(rows)
         signatures[j, kept] = signatures[i, kept]
+    signatures[second, :rows] = signatures[first, :rows]
+    if bands > 1:
+        signatures[third, rows : 2 * rows] = signatures[second, rows : 2 * rows]
     return signatures
 
 
@@ -185,26 +184,24 @@ def test_bands_and_places_are_kept_apart(attempt, reference, rng):
     """equal values in another band, or in another order inside a band, make no candidates"""
     u, v, w, x = (int(value) for value in sig_rows(rng, 4))
     cases = {
-        "the bands exchanged": [[u, v, w, x], [w, x, u, v], [u, v, x, x]],
-        "the rows exchanged": [[u, v, w, x], [v, u, x, w], [x, u, x, w]],
-        "digits run together": [[1, 23, u, v], [12, 3, v, w], [12, 3, w, x]],
-        "equal sums": [[100, 300, u, v], [200, 200, v, w], [x, w, u, v]],
+        "the bands exchanged": [[u, v, w, x], [w, x, u, v]],
+        "the rows exchanged": [[u, v, w, x], [v, u, x, w]],
+        "digits run together": [[1, 23, u, v], [12, 3, v, w]],
+        "equal sums": [[100, 300, u, v], [200, 200, v, w]],
     }
     for label, rows in cases.items():
-        signatures = np.array(rows, dtype=np.uint64)
+        signatures = np.array([*rows, rows[0]], dtype=np.uint64)
         got = attempt.lsh_candidate_pairs(signatures, 2, 2)
         assert_equal(got, reference.lsh_candidate_pairs(signatures, 2, 2), label=label)
 
 
 @check("candidates", points=5)
 def test_every_pair_of_a_bucket_once(attempt, reference, rng):
-    """a bucket of many gives every pair in it, once, as (i, j) with i < j, and no pair that shares no bucket"""
-    signatures = sig_rows(rng, 12, 6)
-    order = rng.permutation(12)
+    """a bucket of many gives every pair in it, once, as (i, j) with i < j"""
+    signatures = sig_rows(rng, 10, 6)
+    order = rng.permutation(10)
     signatures[order[:4]] = signatures[order[0]]
-    signatures[order[4:8], 2:4] = signatures[order[4], 2:4]
-    signatures[order[8:10], :2] = signatures[order[8], :2]  # the first and second share a band, the second and third
-    signatures[order[9:11], 4:] = signatures[order[9], 4:]
+    signatures[order[4:7]] = signatures[order[4]]
     assert_equal(attempt.lsh_candidate_pairs(signatures, 3, 2), reference.lsh_candidate_pairs(signatures, 3, 2))
     same = np.repeat(signatures[:1], 5, axis=0)
     for count in (0, 1, 2, 5):
@@ -216,12 +213,11 @@ def test_every_pair_of_a_bucket_once(attempt, reference, rng):
 def test_columns_beyond_the_bands_are_not_used(attempt, reference, rng):
     """columns beyond bands·rows are not looked at, and bands·rows > P raises ValueError"""
     for bands, rows, size in ((3, 3, 10), (2, 3, 8), (1, 2, 7)):
-        signatures = sig_rows(rng, 8, size)
+        signatures = sig_rows(rng, 7, size)
         used = bands * rows
         signatures[1, used:] = signatures[0, used:]
-        signatures[3, used - rows : used] = signatures[2, used - rows : used]
+        signatures[3, :used] = signatures[2, :used]
         signatures[5] = signatures[4]
-        signatures[7, :rows] = signatures[6, :rows]
         got = attempt.lsh_candidate_pairs(signatures, bands, rows)
         assert_equal(got, reference.lsh_candidate_pairs(signatures, bands, rows))
         for more in ((bands, size // bands + 1), (size // rows + 1, rows)):
@@ -288,7 +284,7 @@ def windows(rng, count, length, shift):
 @check("deduplicate", points=6)
 def test_candidates_are_verified(attempt, reference, rng):
     """a candidate counts only if the exact Jaccard similarity is at least the threshold, equality included"""
-    pairs = [near(rng, 30, changed) for changed in (2, 4, 6, 8, 10, 12, 14)]
+    pairs = [near(rng, 30, changed) for changed in (2, 5, 8, 11, 14)]
     docs = [text for pair in pairs for text in pair]
     settings = {"k": 3, "bands": 64, "rows": 1} | dict(zip("ab", family(rng, 64), strict=True))
     for pair in pairs:

@@ -178,6 +178,16 @@ def jaccard(a, b):
 
 
 @mistake(
+    "one_empty_set_is_enough",
+    replaces="jaccard",
+    caught_by="test_jaccard_is_intersection_over_union",
+    advice="1.0 is for two empty sets. An empty one and another have nothing in common: 0.0.",
+)
+def jaccard(a, b):
+    return len(a & b) / len(a | b) if a and b else 1.0
+
+
+@mistake(
     "set_overwritten",
     replaces="jaccard",
     caught_by="test_jaccard_is_intersection_over_union",
@@ -226,7 +236,8 @@ def minhash_signature(hashes, a, b):
     advice="MinHash keeps the minimum over the shingles, not the maximum.",
 )
 def minhash_signature(hashes, a, b):
-    return ((a[:, None] * (hashes % PRIME) + b[:, None]) % PRIME).max(axis=1, initial=0)
+    values = (a[:, None] * (hashes % PRIME) + b[:, None]) % PRIME
+    return values.max(axis=1) if len(hashes) else np.full_like(a, PRIME)
 
 
 @mistake(
@@ -404,11 +415,11 @@ def lsh_candidate_pairs(signatures, bands, rows):
 def lsh_candidate_pairs(signatures, bands, rows):
     if bands * rows > signatures.shape[1]:
         raise ValueError("too few columns")
-    buckets = defaultdict(set)
-    for document, row in enumerate(signatures[:, : bands * rows].reshape(len(signatures), bands, rows).tolist()):
-        for values in row:
-            buckets[tuple(values)].add(document)
-    return _pairs_of(map(sorted, buckets.values()))
+    buckets = defaultdict(list)
+    for band in range(bands):
+        for document, row in enumerate(signatures[:, band * rows : (band + 1) * rows]):
+            buckets[row.tobytes()].append(document)
+    return _pairs_of(buckets.values())
 
 
 @mistake(
@@ -495,7 +506,7 @@ def lsh_candidate_pairs(signatures, bands, rows):
 @mistake(
     "candidates_of_candidates",
     replaces="lsh_candidate_pairs",
-    caught_by="test_every_pair_of_a_bucket_once",
+    caught_by="test_candidates_share_all_rows_of_a_band",
     advice="Candidates of candidates are none: clusters are formed later, of pairs that were verified.",
 )
 def lsh_candidate_pairs(signatures, bands, rows):

@@ -23,12 +23,12 @@ class Lazy(torch.Tensor):
 
 
 def double(x):
-    return Lazy(x.shape)
+    return Lazy(x.shape) if x.ndim == 1 else torch.zeros(x.shape)
 
 
 def loss(x):
-    return Lazy(())
+    return x.sum()
 
 
 def draw(n, generator):
-    return Lazy((n,))
+    return torch.zeros(n)

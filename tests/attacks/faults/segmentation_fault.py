@@ -1,0 +1,8 @@
+"""Reads address 0."""
+# expect: double=crashed loss=passed find=passed
+# with: right
+import ctypes
+
+
+def double(x):
+    return ctypes.string_at(0)

@@ -83,7 +83,7 @@ class Conversation:
                 self.callbacks.append(value)
             return ["c", self.callbacks.index(value), ""]
         raise wire.WireError(
-            f"a {type(value).__name__} cannot be an argument; pass plain values, tensors, arrays, handles or functions"
+            f"{type(value).__name__} cannot be an argument; pass plain values, tensors, arrays, handles or functions"
         )
 
     def resolve(self, tag: str, number: int, name: str) -> Any:

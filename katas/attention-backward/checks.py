@@ -154,7 +154,7 @@ def test_softmax_backward_is_the_full_jacobian_product(attempt, reference, rng):
         assert_close(attempt.softmax_backward(dy, y), reference.softmax_backward(dy, y), **EXACT)
 
 
-@check("softmax_backward", points=4)
+@check("softmax_backward", points=4, needs="test_softmax_backward_is_the_full_jacobian_product")
 def test_softmax_backward_leaves_dy_and_y(attempt, reference, rng):
     """softmax_backward modifies neither input, contiguous or not"""
     y, dy = reference.softmax(rng.normal(size=(3, 5))), rng.normal(size=(3, 5))
@@ -220,17 +220,25 @@ def test_dk(attempt, reference, rng):
     assert_one_gradient(attempt, reference, rng, "dk")
 
 
-@check("attention_backward", points=6, needs="test_dk")
-def test_gradients_at_all_sizes(attempt, reference, rng):
-    """all three are right where sizes differ, at length 1 and 64, under every mask, and for scores of ±1e4"""
-    shapes = ((strided_qkv, DIFFERENT), (qkv, ONE_QUERY), (qkv, ONE_KEY), (qkv, ALL_ONE), (qkv, LONG))
-    cases = [(make(rng, shape), EXACT) for make, shape in shapes]
-    cases += [(inputs, EXACT) for inputs in masked_cases(rng)]
-    cases += [(inputs, LARGE) for inputs in large_cases(rng)]
-    for inputs, tolerance in cases:
+def assert_gradients(attempt, reference, rng, cases, tolerance):
+    for inputs in cases:
         dout = upstream(rng, inputs)
         want, about = backward(reference, inputs, dout), f" for {sizes_of(inputs)}"
         assert_named(backward(attempt, inputs, dout), want, about=about, tolerance=tolerance)
+
+
+@check("attention_backward", points=4, needs="test_dk")
+def test_gradients_at_all_sizes(attempt, reference, rng):
+    """all three are right where sizes differ, at length 1 and 64, and under every mask"""
+    shapes = ((strided_qkv, DIFFERENT), (qkv, ONE_QUERY), (qkv, ONE_KEY), (qkv, ALL_ONE), (qkv, LONG))
+    cases = [make(rng, shape) for make, shape in shapes]
+    assert_gradients(attempt, reference, rng, [*cases, *masked_cases(rng)], EXACT)
+
+
+@check("attention_backward", points=2, needs="test_gradients_at_all_sizes")
+def test_gradients_stay_finite_at_large_logits(attempt, reference, rng):
+    """all three are exact for scores of ±1e4, and where a hidden key has by far the largest score"""
+    assert_gradients(attempt, reference, rng, large_cases(rng), LARGE)
 
 
 @check("attention_backward", points=4, needs="test_query_without_a_key_gives_zero")
@@ -257,10 +265,10 @@ def test_attention_backward_leaves_dout_and_its_cache(attempt, reference, rng):
     dout, cache, other = pair.get(0, keep=True), pair.get(1, keep=True), upstream(rng, inputs)
     first, want = keep(attempt.attention_backward)(dout, cache), backward(reference, inputs, out)
     assert_named(fetch(first), want, about=" for dout = out")
-    assert_close(fetch(dout), out, label="dout after attention_backward(dout, cache)", **EXACT)
+    assert_close(fetch(dout), out, label="dout, modified by attention_backward", **EXACT)
     second = attempt.attention_backward(other, cache)
     assert_named(second, backward(reference, inputs, other), about=" of a second call with the same cache")
-    assert_named(fetch(first), want, about=" of the first call, after the second one")
+    assert_named(fetch(first), want, about=" of the first call, overwritten by the second")
 
 
 @check("attention_backward", points=3, needs="test_gradients_at_all_sizes")
@@ -316,7 +324,7 @@ def test_numerical_grad_never_moves_the_caller_s_x(attempt, rng):
     x = keep(attempt.numerical_grad)(lambda z: float(c @ z), rng.normal(size=5))
     assert_close(fetch(x), c, rtol=0, atol=1e-6)
     got = attempt.numerical_grad(x.get("dot", keep=True), x)
-    assert_close(got, c, label="the gradient of f(z) = Σ z·x", rtol=0, atol=1e-6)
+    assert_close(got, c, label="the gradient of f(z) = Σ z·x, which reads the caller's x", rtol=0, atol=1e-6)
 
 
 @check("gradcheck", points=3)
@@ -378,10 +386,10 @@ def test_mha_backward_leaves_what_it_reads(attempt, reference, rng):
     dy, cache = pair.get(0, keep=True), pair.get(1, keep=True)
     first, want = keep(attempt.mha_backward)(dy, cache), layer_backward(reference, inputs, y)
     assert_named(fetch(first), want, LAYER, about=" for dy = y")
-    assert_close(fetch(dy), y, label="dy after mha_backward(dy, cache)", **EXACT)
+    assert_close(fetch(dy), y, label="dy, modified by mha_backward", **EXACT)
     second, again = attempt.mha_backward(other, cache), layer_backward(reference, inputs, other)
     assert_named(second, again, LAYER, about=" of a second call with the same cache")
-    assert_named(fetch(first), want, LAYER, about=" of the first call, after the second one")
+    assert_named(fetch(first), want, LAYER, about=" of the first call, overwritten by the second")
 
 
 @check("recompute", points=2)
@@ -427,7 +435,7 @@ def test_key_blocks_give_their_share(attempt, reference, rng):
             assert_named(got, want, about=f" of the keys {block.start} to {block.stop - 1}")
 
 
-@check("recompute", points=1, needs="test_backward_from_lse")
+@check("recompute", points=1, needs="test_key_blocks_give_their_share")
 def test_lse_of_minus_infinity_means_no_weight(attempt, reference, rng):
     """where lse = −inf the probabilities are 0, whatever the mask says"""
     for mask in ({}, {"mask": open_mask(rng, (5, 7))}):

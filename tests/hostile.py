@@ -1,7 +1,7 @@
 """The corpus of hostile attempts: each file says in its docstring what it tries, and in comments how that must end.
 
     # expect: double=crashed loss=passed    part=state, or state|state, for all checks of that part
-    # process: double=failed                where it ends in another way at isolation level `process`; "skip" for not there
+    # process: same                         tried at isolation level `process` too; or double=failed, how it ends there
     # kata: toy-torch                       toy where nothing is said
     # within: 4                             seconds for the whole grading; 10 where nothing is said
     # limit: 0.4                            CPU seconds for a call, less than the kata's own; wall time is five times that
@@ -63,7 +63,7 @@ def read(path: Path) -> Hostile:
     said = dict(re.findall(r"^# (expect|process|kata|within|limit|with): (.*)$", text, re.MULTILINE))
     tools = [(CORPUS / "tools" / f"{name}.py").read_text() for name in said.get("with", "").split()]
     expected = _states(said.get("expect", ""))
-    elsewhere = None if said.get("process") == "skip" else expected | _states(said.get("process", ""))
+    elsewhere = expected | _states(said["process"].removeprefix("same")) if "process" in said else None
     return Hostile(
         path,
         attempt("\n\n".join([*tools, text]), path),

@@ -1,13 +1,14 @@
 """The toy bank: its katas, and attempts that say themselves how their checks must end.
 
-An attempt of `attempts/<slug>/` is appended to the kata's reference, unless its first line is `# whole`. Its comments name
-each check that does not pass, with the state and, one a line, what a field of the result must hold. `# only`
+An attempt of `attempts/<slug>/` is appended to the kata's reference, unless its first line is `# whole`. Its comments
+name each check that does not pass, with the state and, one a line, what a field of the result must hold. `# only`
 grades those checks alone, `# limit 0.5 s` under a shorter deadline.
 """
 
 import functools
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,21 +49,21 @@ def toy_attempts() -> list[Path]:
     return sorted(BANK.glob("attempts/*/*.py"))
 
 
-def made(kata: Kata, source: str, name: str = "attempt.py") -> Attempt:
+def made(source: str) -> Attempt:
     """An attempt without a file."""
     data = source.encode()
-    return Attempt(Path(name), data, hashlib.sha256(data).hexdigest())
+    return Attempt(Path("attempt.py"), data, hashlib.sha256(data).hexdigest())
 
 
 def changed(kata: Kata, source: str) -> Attempt:
     """The reference, with other definitions after its own."""
-    return made(kata, reference_text(kata) + "\n\n" + source)
+    return made(reference_text(kata) + "\n\n" + source)
 
 
 def read_toy(path: Path) -> ToyAttempt:
     text = path.read_text()
     kata = toy_kata(path.parent.name)
-    attempt = made(kata, text) if text.startswith("# whole") else changed(kata, text)
+    attempt = made(text) if text.startswith("# whole") else changed(kata, text)
     limit = re.search(r"^# limit (\S+) s$", text, re.MULTILINE)
     return ToyAttempt(kata, attempt, "# only\n" in text, float(limit[1]) if limit else None, dict(_wanted(text)))
 
@@ -77,7 +78,7 @@ def differs(result: CheckResult, wanted: Wanted) -> str:
     return ""
 
 
-def _wanted(text: str):
+def _wanted(text: str) -> Iterator[tuple[str, Wanted]]:
     blocks = re.findall(r"^# (test_\w+): (\w+)\n((?:#   \w+: .*\n)*)", text, re.MULTILINE)
     for check, state, fields in blocks:
         pairs = re.findall(r"^#   (\w+): (.*)$", fields, re.MULTILINE)

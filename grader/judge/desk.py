@@ -8,6 +8,7 @@ from grader.sandbox.program import Program, load
 from grader.sandbox.proxy import AnswerCallback, Conversation, Host, LocalCarrier, Module, Ranks
 from grader.sandbox.servant import Servant
 from grader.sandbox.transcript import Frame
+from grader.sandbox.worker import seed_everything
 
 
 class TimedCarrier(LocalCarrier):
@@ -30,22 +31,22 @@ class Desk(Host):
 
     def __init__(self, workshop: Workshop, program: Program, seed: int) -> None:
         self.workshop, self.program, self.seed = workshop, program, seed
-        self.carrier = TimedCarrier()
+        self.carriers: list[TimedCarrier] = []
         self.bench: Bench | None = None
-        self.conversation = Conversation(self.carrier, self)
 
     def module(self) -> Module:
-        self.carrier.servant = Servant(self.program, load(self.program), self.carrier.ask)
-        return Module(self.conversation)
+        carrier = TimedCarrier()
+        carrier.servant = Servant(self.program, load(self.program), carrier.ask)
+        self.carriers.append(carrier)
+        return Module(Conversation(carrier, self))
 
     def restart(self) -> Module:
+        """The program anew, its random generators as at the start; handles from before cannot be its arguments."""
+        seed_everything(self.seed)
         return self.module()
 
     def confined(self) -> Module:
-        if self.bench is None:
-            self.bench = Bench(self.workshop, self.program, self.seed, apart=True)
-            return self.bench.module()
-        return self.bench.confined()
+        return self._bench().confined()
 
     def path(self, name: str) -> str:
         return self._bench().path(name)
@@ -58,7 +59,8 @@ class Desk(Host):
 
     @property
     def cpu_seconds(self) -> float:
-        return self.carrier.cpu_seconds + (self.bench.cpu_seconds if self.bench else 0.0)
+        here = sum(carrier.cpu_seconds for carrier in self.carriers)
+        return here + (self.bench.cpu_seconds if self.bench else 0.0)
 
     def close(self) -> None:
         if self.bench is not None:

@@ -24,6 +24,7 @@ PASSING = (
 )
 STOP = "breakpoint()  # step into the last call with `s`, look around with `p`, go on with `c`"
 ANSWERS = '''
+
 class Answers:
     """A function of the check: gives the answers that it gave, in order."""
 
@@ -40,6 +41,7 @@ class Answers:
         return answer
 '''
 GENERATOR = '''
+
 def generator(state):
     """A generator in the state in which the check passed it."""
     made = torch.Generator()
@@ -72,7 +74,7 @@ class Script:
         self.answers: dict[str, list[str]] = {}
         self.steps: list[str] = []
         self.last_call: int | None = None
-        """Which step is the last one that does something."""
+        """Which step is the last that runs the learner's code."""
         self.leaves = "[]"
 
     def repeats(self, transcript: Transcript) -> bool:
@@ -107,8 +109,6 @@ class Script:
         elif not last:
             caught = ["except Exception as error:", f'    print("r{index}: raised", repr(error))']
             step = "\n".join(["try:", *(f"    {line}" for line in step.splitlines()), *caught])
-        if not step.startswith("#"):
-            self.last_call = len(self.steps)
         self.steps.append(step)
 
     def _step(self, index: int, exchange: Exchange) -> str:
@@ -197,6 +197,7 @@ class Script:
         function = f"{self.module}.{owner}" if kind == "f" else ".".join([self.literals.source(owner), *method])
         shown = [self.literals.source(value) for value in args]
         shown += [f"{key}={self.literals.source(value)}" for key, value in kwargs.items()]
+        self.last_call = len(self.steps)
         return f"{function}({', '.join(shown)})"
 
     def _seeds(self) -> list[str]:
@@ -219,7 +220,7 @@ class Script:
             *(["import torch"] if self.literals.torch else []),
             *(ANSWERS.splitlines() if answers else []),
             *(GENERATOR.splitlines() if "generator" in uses else []),
-            "",
+            *(["", ""] if answers or "generator" in uses else [""]),
             f'data = {load}(Path(__file__).with_suffix("{suffix}"))',
             *(["scratch = tempfile.mkdtemp()"] if "tempfile" in uses else []),
             *answers,

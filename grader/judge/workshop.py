@@ -167,14 +167,15 @@ class Bench(Host):
         self.workshop, self.program, self.seed, self.apart = workshop, program, seed, apart
         self.scratch, self.channels = workshop.begin()
         self.fresh = list(self.channels)
-        self.conversations: list[Conversation] = []
+        self.latest: Module | None = None
+        """The one that is in no group of ranks."""
+        self.groups = 0
 
     def module(self) -> Module:
         """The program in a worker of its own, started now. Raises LoadFailed, WorkerLost, HarnessFault."""
         (channel,) = self._open(1)
-        conversation = Conversation(WorkerCarrier(channel, self.workshop.deadline), self)
-        self.conversations.append(conversation)
-        return Module(conversation)
+        self.latest = Module(Conversation(WorkerCarrier(channel, self.workshop.deadline), self))
+        return self.latest
 
     def restart(self) -> Module:
         self._give_back()
@@ -182,7 +183,7 @@ class Bench(Host):
         return self.module()
 
     def confined(self) -> Module:
-        return Module(self.conversations[-1])
+        return self.latest or self.module()
 
     def path(self, name: str) -> str:
         return self.scratch.file(name)
@@ -195,9 +196,9 @@ class Bench(Host):
             raise ValueError(f"{count} ranks: 2 to {MAX_RANKS} are possible")
         channels = self._open(count)
         conversations = [Conversation(WorkerCarrier(channel, self.workshop.deadline), self) for channel in channels]
-        self.conversations += conversations
+        self.groups += 1
         ask_all = all_at_once(conversations, channels[0].fate.kill)
-        meeting_place = self.scratch.file(f"rendezvous-{len(self.conversations)}")
+        meeting_place = self.scratch.file(f"rendezvous-{self.groups}")
         ask_all([("join", rank, count, meeting_place) for rank in range(count)])
         return Ranks(conversations, ask_all)
 

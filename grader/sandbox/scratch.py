@@ -1,7 +1,7 @@
 """Scratch folders: where a worker may write, bounded in total size where the system lets us mount."""
 
+import contextlib
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from grader.sandbox import namespaces
 
 SIZE_BYTES = 256 * 2**20
 BASE_BYTES = 2**30
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def prepare_base(mountable: bool) -> tuple[str, bool]:
@@ -52,4 +53,40 @@ class Scratch:
     def remove(self) -> None:
         if self.mounted:
             namespaces.unmount(self.path)
-        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_tree(self.path)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a folder, however deep: `shutil.rmtree` calls itself once a level. Raises OSError."""
+    here, way = os.open(path, _FOLDER), list[str]()
+    try:
+        left = [_emptied(here)]
+        while left[-1] or way:
+            if left[-1]:
+                way.append(left[-1].pop())
+                here = _moved(here, way[-1])
+                left.append(_emptied(here))
+            else:
+                left.pop()
+                here = _moved(here, "..")
+                os.rmdir(way.pop(), dir_fd=here)
+    finally:
+        os.close(here)
+    Path(path).rmdir()
+
+
+def _moved(here: int, name: str) -> int:
+    there = os.open(name, _FOLDER, dir_fd=here)
+    os.close(here)
+    return there
+
+
+def _emptied(folder: int) -> list[str]:
+    """Names of the folders in an open folder, once all else in it is removed."""
+    with os.scandir(folder) as entries:
+        kinds = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in kinds:
+        if not is_folder:
+            os.unlink(name, dir_fd=folder)
+    return [name for name, is_folder in kinds if is_folder]

@@ -16,6 +16,7 @@ A target is ("f", name), ("h", handle) or ("m", handle, method). Whatever the mo
 
 import contextlib
 import ctypes
+import errno
 import inspect
 import sys
 import traceback
@@ -220,9 +221,14 @@ def _kind(error: BaseException, raised_here: bool) -> str:
         return "missing"
     if isinstance(error, NotImplementedError) and raised_here:
         return "not_attempted"
-    if isinstance(error, MemoryError) or "can't allocate memory" in _text(error) or "OutOfMemoryError" in names:
+    if _is_out_of_memory(error) or "OutOfMemoryError" in names:
         return "memory"
     return "forbidden" if "Forbidden" in names else "raised"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    refused = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    return refused or isinstance(error, MemoryError) or "can't allocate memory" in _text(error)
 
 
 def _text(error: BaseException) -> str:

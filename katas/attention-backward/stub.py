@@ -13,7 +13,7 @@ import numpy as np
 def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     """Softmax along one axis, stable for logits of any finite size.
 
-    Args: x: [...] float64, finite. axis: the axis that sums to 1.
+    Args: x: [...] float64, finite. axis: the axis that sums to 1, of one entry or more.
     Returns: an array of x's shape. x is not modified.
     """
     raise NotImplementedError("softmax: subtract the maximum along the axis first")
@@ -52,8 +52,8 @@ def attention_backward(dout: np.ndarray, cache: Any) -> tuple[np.ndarray, np.nda
 def numerical_grad(f: Callable[[np.ndarray], float], x: np.ndarray, h: float = 1e-5) -> np.ndarray:
     """Central difference (f(x + h·e) − f(x − h·e)) / 2h for each element, two calls of f per element.
 
-    Args: f: maps a float64 array of x's shape to a float. x: one axis or more, of floats or integers, contiguous or
-        not; not modified. h: the step.
+    Args: f: maps a float64 array of x's shape to a float. x: one axis or more, of float64, float32 or integers,
+        contiguous or not; not modified, not even in between, as f may read it. h: the step.
     Returns: float64 array of x's shape.
     """
     raise NotImplementedError("numerical_grad: loop over the indices of x and move one element at a time")

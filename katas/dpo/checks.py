@@ -1,39 +1,34 @@
-"""Hidden checks of `dpo`: exact values, edges and gradients for the losses; closed-form optima for the training."""
+"""Hidden checks of `dpo`: exact values, edges and gradients of the losses; exact steps and known optima of training."""
 
-import math
 from copy import deepcopy
 
 import torch
 
 from grader.checking import assert_close, assert_inputs_unchanged, assert_raises, assert_true, check, gradients
 
+F32, F64 = torch.float32, torch.float64
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
 SINGLE = {"rtol": 1e-5, "atol": 1e-6}
 CONVERGED = {"rtol": 0.0, "atol": 1e-6}
-PAIR_LOGPS = ("pc", "pr", "rc", "rr")
+SAME = {"rtol": 0, "atol": 0}
+LOSS_TYPES = ("dpo", "ipo")
 
 
-# ---- inputs
+def random_ids(rng, rows, length, high, low=0):
+    return torch.from_numpy(rng.integers(low, high, size=(rows, length)))
 
 
-def language_batch(rng, mask, vocab=5, dtype=torch.float64):
+def language_batch(rng, mask, vocab=5, dtype=F64):
     """Random logits (B, L, V) and ids (B, L) for a mask (B, L)."""
-    rows, length = mask.shape
-    logits = rng.tensor(rows, length, vocab, dtype=dtype)
-    return {"logits": logits, "ids": random_ids(rng, rows, length, vocab), "completion_mask": mask}
-
-
-def random_ids(rng, rows, length, vocab):
-    return torch.from_numpy(rng.integers(0, vocab, size=(rows, length)))
+    logits = rng.tensor(*mask.shape, vocab, dtype=dtype)
+    return {"logits": logits, "ids": random_ids(rng, *mask.shape, vocab), "completion_mask": mask}
 
 
 def completion_mask(rng, rows, length):
     """Prompt, completion, padding: a different split in each row, every piece at least one token long."""
-    mask = torch.zeros(rows, length, dtype=torch.bool)
-    for row in mask:
-        start, stop = sorted(rng.choice(range(1, length), size=2, replace=False))
-        row[start:stop] = True
-    return mask
+    cuts = [sorted(rng.choice(range(1, length), size=2, replace=False)) for _ in range(rows)]
+    start, stop = torch.tensor(cuts).T.unsqueeze(-1)
+    return (torch.arange(length) >= start) & (torch.arange(length) < stop)
 
 
 def patchy_mask(rng, rows, length):
@@ -43,122 +38,89 @@ def patchy_mask(rng, rows, length):
     return mask
 
 
-def preference_logps(rng, n, dtype=torch.float64):
+def preference_logps(rng, n, dtype=F64):
     """Four vectors (N,) of summed log-probabilities, like those of real completions."""
-    return {name: -5 + 2 * rng.tensor(n, dtype=dtype) for name in PAIR_LOGPS}
+    return {name: -5 + 2 * rng.tensor(n, dtype=dtype) for name in ("pc", "pr", "rc", "rr")}
 
 
-def unpaired_logps(rng, n, drift):
-    """A KTO batch (N) and three mismatched pairs, on which the policy is about `drift` (3) nats above the reference."""
-    kl_ref_logps = -6 + rng.tensor(3, dtype=torch.float64)
-    return {
-        "policy_logps": -5 + 2 * rng.tensor(n, dtype=torch.float64),
-        "ref_logps": -5 + 2 * rng.tensor(n, dtype=torch.float64),
-        "is_desirable": torch.arange(n) % 3 != 0,
-        "kl_policy_logps": kl_ref_logps + torch.tensor(drift) + 0.1 * rng.tensor(3, dtype=torch.float64),
-        "kl_ref_logps": kl_ref_logps,
-    }
+def ipo_inputs(rng, n, dtype=F64):
+    """Four averages (N,) and β, with gaps above and below the target by turns, 1 to 2 away from it."""
+    logps, beta = preference_logps(rng, n), dyadic(rng)
+    away = torch.from_numpy(rng.uniform(1, 2, size=n)) * (-1.0) ** torch.arange(n)
+    logps["pr"] = logps["pc"] - logps["rc"] + logps["rr"] - 1 / (2 * beta) - away
+    return {f"avg_{name}": logp.to(dtype) for name, logp in logps.items()} | {"beta": beta}
 
 
-def sixty_fourths(rng, low, high):
-    """A number in [low, high) that float32 holds exactly: one that became float32 on the way costs nobody a check."""
+def unpaired_logps(rng, n, drift, dtype=F64):
+    """A KTO batch (N) and M mismatched pairs, on which the policy is about `drift` (M) nats above the reference."""
+    logps = -5 + 2 * rng.tensor(2, n, dtype=dtype)
+    kl_ref_logps = -6 + rng.tensor(len(drift), dtype=dtype)
+    kl_policy_logps = kl_ref_logps + torch.tensor(drift) + 0.1 * rng.tensor(len(drift), dtype=dtype)
+    kwargs = {"policy_logps": logps[0], "ref_logps": logps[1], "is_desirable": torch.arange(n) % 3 != 0}
+    return kwargs | {"kl_policy_logps": kl_policy_logps, "kl_ref_logps": kl_ref_logps}
+
+
+def far_logps(rng, dtype):
+    """Four pairs whose chosen completion the policy finds ±10⁴ nats likelier: exact in both dtypes."""
+    base = torch.from_numpy(rng.integers(-40, 0, size=4)).to(dtype) / 4
+    far = base + torch.tensor([-1e4, 1e4, -1e4, 1e4], dtype=dtype)
+    return {"pc": far, "pr": base, "rc": base - 0.25, "rr": base - 0.5}
+
+
+def dyadic(rng, low=0.1, high=0.9):
+    """A multiple of 1/64, which float32 holds exactly: one that became float32 on the way costs nobody a check."""
     return int(rng.integers(round(64 * low), round(64 * high))) / 64
 
 
-def random_beta(rng):
-    return sixty_fourths(rng, 0.1, 0.9)
+def toy_training(rng, n=6, length=7):
+    """Where the policy starts, where the reference stands, and a batch; its first pair is a tie, and one is lost."""
+    ids = random_ids(rng, 2 * n, length, 6).view(2, n, length)
+    mask = completion_mask(rng, 2 * n, length).view(2, n, length)
+    ids[1, 0], mask[:, 0] = ids[0, 0], torch.arange(length) == 3  # one token: a tie in any order of summation
+    ids[:, 2], mask[:, 2] = ids[:, 1].flip(0), mask[:, 1].flip(0)  # the third is the second one reversed
+    batch = {"chosen_ids": ids[0], "chosen_mask": mask[0], "rejected_ids": ids[1], "rejected_mask": mask[1]}
+    return rng.tensor(6, 6, dtype=F64), rng.tensor(6, 6, dtype=F64), batch
 
 
-def toy_preferences(rng, n=5, length=7, vocab=6):
-    """A batch for `train_dpo`."""
-    return {
-        "chosen_ids": random_ids(rng, n, length, vocab),
-        "chosen_mask": completion_mask(rng, n, length),
-        "rejected_ids": random_ids(rng, n, length, vocab),
-        "rejected_mask": completion_mask(rng, n, length),
-    }
+def tolerance(kwargs):
+    single = any(isinstance(value, torch.Tensor) and value.dtype == F32 for value in kwargs.values())
+    return SINGLE if single else EXACT
 
 
-def contests(prompt, responses, wins, pad):
-    """Preferences between responses to one prompt, padded: `wins` lists (winner, loser, how often)."""
-    width = len(prompt) + max(map(len, responses)) + 1
-    rows = [prompt + response + [pad] * (width - len(prompt) - len(response)) for response in responses]
-    ids = torch.tensor(rows)
-    ends = torch.tensor([[len(prompt) + len(response)] for response in responses])
-    mask = (torch.arange(width) >= len(prompt)) & (torch.arange(width) < ends)
-    winners = [w for w, _, times in wins for _ in range(times)]
-    losers = [loser for _, loser, times in wins for _ in range(times)]
-    batch = {"chosen_ids": ids[winners], "chosen_mask": mask[winners]}
-    return ids, mask, batch | {"rejected_ids": ids[losers], "rejected_mask": mask[losers]}
-
-
-# ---- judging
-
-
-def agree(attempt, reference, name, *args, tolerance=EXACT, **kwargs):
+def agree(attempt, reference, name, **kwargs):
     """The attempt's function returns what the reference's does."""
-    assert_close(getattr(attempt, name)(*args, **kwargs), getattr(reference, name)(*args, **kwargs), **tolerance)
+    assert_close(getattr(attempt, name)(**kwargs), getattr(reference, name)(**kwargs), **tolerance(kwargs))
 
 
-def gradients_agree(attempt, reference, name, kwargs, wrt, rng):
-    """One backward through both with the same random upstream gradient; gives the attempt's gradients back."""
-    twin = deepcopy(rng)
-    got, grads = gradients(getattr(attempt, name), kwargs, wrt=wrt, upstream=rng)
-    want, wanted = gradients(getattr(reference, name), kwargs, wrt=wrt, upstream=twin)
-    assert_close(got, want, **EXACT, label="value")
+def gradients_agree(attempt, reference, name, kwargs, rng, wrt, constant=None):
+    """Value and gradients are the same. Where `constant` is given, these get no gradient and no input is modified."""
+    twin, leaves, close = deepcopy(rng), (*wrt, *(constant or ())), tolerance(kwargs)
+    got, grads = gradients(getattr(attempt, name), kwargs, wrt=leaves, upstream=rng)
+    want, wanted = gradients(getattr(reference, name), kwargs, wrt=leaves, upstream=twin)
+    assert_close(got, want, **close, label="value")
     for key in wrt:
-        if wanted[key] is not None:
-            assert_close(grads[key], wanted[key], **EXACT, label=f"gradient of {key}")
-    return grads
+        assert_close(grads[key], wanted[key], **close, label=f"gradient of {key}")
+    for key in constant or ():
+        silent = grads[key] is None or not grads[key].any()
+        assert_true(silent, f"a gradient reaches {key}, which is a constant", expected="none", got=grads[key])
+    if constant is not None:
+        got = assert_inputs_unchanged(getattr(attempt, name), **kwargs)
+        assert_close(got, getattr(reference, name)(**kwargs), **close)
 
 
-def assert_constant(grads, *names):
-    """No gradient came to these inputs: none at all, or exact zeros."""
-    for name in names:
-        silent = grads[name] is None or not grads[name].any()
-        assert_true(silent, f"a gradient reaches {name}, which is a constant", expected=None, got=grads[name])
-
-
-def three(result):
-    """What `dpo_loss` returned, once it is known to be three values."""
-    assert_true(isinstance(result, tuple) and len(result) == 3, "not a tuple of three values", expected=3, got=result)
-    return result
-
-
-def dpo_losses_agree(attempt, reference, inputs, tolerance=EXACT):
-    label = inputs.get("reduction", "")
-    assert_close(three(attempt.dpo_loss(**inputs))[0], reference.dpo_loss(**inputs)[0], **tolerance, label=label)
-
-
-def last(history, steps, key):
-    """A metric of the last step, once there is known to be one dict of floats for each step."""
-    right = isinstance(history, list) and len(history) == steps and isinstance(history[-1], dict)
-    found = history[-1].get(key) if right else None
-    assert_true(isinstance(found, float), f"not {steps} dicts, each with a float as {key!r}", got=history)
-    return found
-
-
-def trained_table(attempt, policy, like):
-    """The weights of a trained policy, once they are known to be a table like the one it started from."""
-    table = attempt.run("table_state", policy)["table"]
-    right = isinstance(table, torch.Tensor) and table.shape == like.shape and table.dtype == like.dtype
-    assert_true(right, "the policy's table changed its shape or dtype", expected=like, got=table)
-    return table
-
-
-# ---- logprobs
-
-
-@check("logprobs", points=6)
+@check("logprobs", points=7)
 def test_logprobs_sum_the_completion_tokens(attempt, reference, rng):
     """each row gives the sum of log-probabilities of its completion's tokens, wherever they stand"""
-    for rows, length, dtype in ((3, 7, torch.float64), (2, 6, torch.float32)):
-        batch = language_batch(rng, patchy_mask(rng, rows, length), dtype=dtype)
-        tolerance = EXACT if dtype == torch.float64 else SINGLE
-        agree(attempt, reference, "sequence_logprobs", **batch, tolerance=tolerance)
-        batch["logits"] = rng.tensor(length, rows, 4, dtype=dtype).transpose(0, 1)
-        batch |= {"ids": batch["ids"].clamp(max=3), "completion_mask": batch["completion_mask"].long()}
-        agree(attempt, reference, "sequence_logprobs", **batch, tolerance=tolerance)
+    agree(attempt, reference, "sequence_logprobs", **language_batch(rng, patchy_mask(rng, 2, 6), dtype=F32))
+    mask = patchy_mask(rng, 3, 7)
+    for same in (mask, mask.long(), mask.int(), mask.to(torch.uint8)):
+        batch = language_batch(rng, same)
+        agree(attempt, reference, "sequence_logprobs", **batch)
+    by_column = {name: value.transpose(0, 1).contiguous().transpose(0, 1) for name, value in batch.items()}
+    agree(attempt, reference, "sequence_logprobs", **by_column)
+    many_tokens = patchy_mask(rng, 2, 16) | (torch.arange(16) > 4)
+    large = language_batch(rng, many_tokens, vocab=1030) | {"ids": random_ids(rng, 2, 16, 1030, low=1000)}
+    agree(attempt, reference, "sequence_logprobs", **large)
 
 
 @check("logprobs", points=3)
@@ -166,265 +128,271 @@ def test_logprobs_average_over_completion_tokens(attempt, reference, rng):
     """average=True divides by the number of the completion's tokens"""
     mask = completion_mask(rng, 4, 9)
     mask[0] = torch.arange(9) < 4  # a completion without a prompt: nothing predicts its first token
-    batch = language_batch(rng, mask, vocab=6)
-    agree(attempt, reference, "sequence_logprobs", **batch, average=True)
+    agree(attempt, reference, "sequence_logprobs", **language_batch(rng, mask, vocab=6), average=True)
 
 
 @check("logprobs", points=3)
 def test_logprobs_of_nothing_are_zero(attempt, reference, rng):
     """a row without completion tokens gives 0, summed or averaged, and so does a sequence of length 1"""
-    mask = torch.ones(4, 6, dtype=torch.bool)
-    mask[2], mask[:, 0] = False, False
-    batch = language_batch(rng, mask, vocab=7)
-    for average in (False, True):
-        agree(attempt, reference, "sequence_logprobs", **batch, average=average)
-    agree(attempt, reference, "sequence_logprobs", **language_batch(rng, torch.ones(3, 1, dtype=torch.bool)))
+    one_empty_row = (torch.arange(4).unsqueeze(-1) != 2) & (torch.arange(6) > 0)
+    for mask in (one_empty_row, torch.ones(3, 1, dtype=torch.bool), torch.zeros(2, 5, dtype=torch.bool)):
+        batch = language_batch(rng, mask, vocab=7)
+        for average in (False, True):
+            agree(attempt, reference, "sequence_logprobs", **batch, average=average)
 
 
-@check("logprobs", points=5)
+@check("logprobs", points=6)
 def test_logprobs_ignore_what_is_masked(attempt, reference, rng):
-    """NaN or inf in masked logits and −100 in masked ids reach neither value nor gradient"""
+    """NaN or inf in masked logits, and any number in masked ids, reach neither value nor gradient"""
     mask = completion_mask(rng, 4, 8)
-    for garbage in (math.nan, math.inf, -math.inf):
+    for logit, token in ((torch.nan, -100), (torch.inf, -7), (-torch.inf, 5), (torch.nan, 10**9)):
         batch = language_batch(rng, mask)
-        predicts = torch.cat([mask[:, 1:], torch.zeros(4, 1, dtype=torch.bool)], dim=1)  # position t predicts t + 1
-        batch["logits"][~predicts] = garbage
-        batch["ids"][~mask] = -100
-        gradients_agree(attempt, reference, "sequence_logprobs", batch, ("logits",), rng)
+        batch["logits"][~mask.roll(-1, dims=1)] = logit  # position t predicts t + 1
+        batch["ids"][~mask] = token
+        gradients_agree(attempt, reference, "sequence_logprobs", batch, rng, wrt=("logits",), constant=())
 
 
-@check("logprobs", points=2)
+@check("logprobs", points=3)
 def test_logprobs_stay_finite_at_extreme_logits(attempt, reference, rng):
-    """logits of ±10⁴ and banned tokens of −inf give exact log-probabilities"""
+    """logits of ±10⁴ and banned tokens of −inf give exact log-probabilities and gradients"""
     batch = language_batch(rng, completion_mask(rng, 3, 7))
     logits = 1e4 * batch["logits"].sign() + batch["logits"]
     predicted = batch["ids"].roll(-1, dims=1).unsqueeze(-1)
-    logits.scatter_(-1, (predicted + 1) % 5, -math.inf)
+    logits.scatter_(-1, (predicted + 1) % 5, -torch.inf)
     logits[0].scatter_(-1, predicted[0], -1e4)  # in one row every predicted token is far below another
     logits[0].scatter_(-1, (predicted[0] + 2) % 5, 1e4)
-    batch["logits"] = logits
-    agree(attempt, reference, "sequence_logprobs", **batch)
-
-
-@check("logprobs", points=3, needs="test_logprobs_sum_the_completion_tokens")
-def test_logprobs_gradient_and_untouched_inputs(attempt, reference, rng):
-    """the gradient of every logit is exact, and no input is modified"""
-    batch = language_batch(rng, completion_mask(rng, 3, 8), vocab=6)
-    gradients_agree(attempt, reference, "sequence_logprobs", batch, ("logits",), rng)
-    batch["completion_mask"] = torch.arange(8) < torch.tensor([[3], [5], [8]])
-    batch["ids"][~batch["completion_mask"]] = -100
-    got = assert_inputs_unchanged(attempt.sequence_logprobs, **batch)
-    assert_close(got, reference.sequence_logprobs(**batch), **EXACT)
-
-
-# ---- dpo
+    gradients_agree(attempt, reference, "sequence_logprobs", batch | {"logits": logits}, rng, wrt=("logits",))
 
 
 @check("dpo", points=7)
 def test_dpo_loss_is_logistic_in_the_margin(attempt, reference, rng):
     """the loss is −log σ(βh), with h the difference of both log-ratios, for each reduction"""
-    for n in (6, 1):
-        for reduction in ("mean", "sum", "none"):
-            inputs = preference_logps(rng, n) | {"beta": random_beta(rng), "reduction": reduction}
-            dpo_losses_agree(attempt, reference, inputs)
-    logps = preference_logps(rng, 5, dtype=torch.float32) | {"beta": 0.5}
-    dpo_losses_agree(attempt, reference, logps, tolerance=SINGLE)
-    assert_raises(ValueError, attempt.dpo_loss, **logps, reduction="median")
+    settings = [(n, F64, reduction) for n in (9, 1) for reduction in ("mean", "sum", "none")]
+    for n, dtype, reduction in (*settings, (5, F32, "mean")):
+        kwargs = preference_logps(rng, n, dtype) | {"beta": dyadic(rng), "reduction": reduction}
+        got, want = attempt.dpo_loss(**kwargs), reference.dpo_loss(**kwargs)
+        three = isinstance(got, tuple) and len(got) == 3
+        assert_true(three, "not a tuple of three values", expected="(loss, chosen_rewards, rejected_rewards)", got=got)
+        assert_close(got[0], want[0], **tolerance(kwargs), label="the loss")
+    for reduction in ("median", "MEAN", None):
+        assert_raises(ValueError, attempt.dpo_loss, **kwargs | {"reduction": reduction})
 
 
-@check("dpo", points=4)
+@check("dpo", points=3)
 def test_dpo_rewards_are_scaled_and_detached(attempt, reference, rng):
-    """the rewards are β·(log π − log π_ref) of each completion, without a graph"""
-    logps, beta = preference_logps(rng, 5), random_beta(rng)
-    logps["pc"].requires_grad_()
-    logps["pr"].requires_grad_()
-    _, *rewards = three(attempt.dpo_loss(**logps, beta=beta))
-    _, *wanted = reference.dpo_loss(**logps, beta=beta)
-    assert_close(rewards, wanted, **EXACT)
-    for reward in rewards:
-        assert_true(not reward.requires_grad, "the rewards carry a graph: detach them", expected=False, got=True)
+    """the rewards are β·(log π − log π_ref) of each completion, whatever the reduction and ε, without a graph"""
+    for dtype, smoothing in ((F64, 0.0), (F64, 0.25), (F32, 0.0)):
+        kwargs = preference_logps(rng, 5, dtype) | {"beta": dyadic(rng), "label_smoothing": smoothing}
+        kwargs["pc"].requires_grad_()
+        kwargs["pr"].requires_grad_()
+        got, want = attempt.dpo_loss(**kwargs), reference.dpo_loss(**kwargs)
+        assert_close(got[1:], want[1:], **tolerance(kwargs), label="the rewards")
+        for reward in got[1:]:
+            assert_true(not reward.requires_grad, "the rewards carry a graph: detach them", expected=False, got=True)
 
 
-@check("dpo", points=5, needs="test_dpo_loss_is_logistic_in_the_margin")
+@check("dpo", points=4, needs="test_dpo_loss_is_logistic_in_the_margin")
 def test_dpo_label_smoothing_is_conservative(attempt, reference, rng):
     """label smoothing ε puts 1 − ε on the given preference and ε on its opposite"""
-    logps, beta = preference_logps(rng, 6), random_beta(rng)
-    for smoothing in (0.125, 0.25, sixty_fourths(rng, 0.02, 0.49)):
-        for reduction in ("none", "mean"):
-            settings = {"beta": beta, "label_smoothing": smoothing, "reduction": reduction}
-            dpo_losses_agree(attempt, reference, logps | settings)
+    for smoothing, reduction in ((0.25, "none"), (0.125, "mean"), (dyadic(rng, 0.02, 0.49), "sum")):
+        kwargs = preference_logps(rng, 6) | {"beta": dyadic(rng), "label_smoothing": smoothing, "reduction": reduction}
+        gradients_agree(attempt, reference, "dpo_loss", kwargs, rng, wrt=("pc", "pr"))
 
 
-@check("dpo", points=4)
+@check("dpo", points=4, needs="test_dpo_loss_is_logistic_in_the_margin")
 def test_dpo_stays_finite_at_large_margins(attempt, reference, rng):
-    """margins of ±10⁴ nats give the exact loss, not inf or NaN"""
-    gaps = torch.tensor([-1e4, 1e4, -2e3, 3.0])
-    for dtype, tolerance in ((torch.float64, EXACT), (torch.float32, SINGLE)):
-        base = torch.from_numpy(rng.integers(-40, 0, size=4)).to(dtype) / 4  # exact in both dtypes
-        logps = {"pc": base + gaps.to(dtype), "pr": base, "rc": base - 0.25, "rr": base - 0.5}
-        dpo_losses_agree(attempt, reference, logps | {"beta": 0.5, "reduction": "none"}, tolerance)
+    """margins of ±10⁴ give the exact loss and gradient, not inf or NaN"""
+    for dtype, smoothing in ((F64, 0.0), (F64, 0.25), (F32, 0.0), (F32, 0.25)):
+        kwargs = far_logps(rng, dtype) | {"beta": 1.0, "label_smoothing": smoothing, "reduction": "none"}
+        gradients_agree(attempt, reference, "dpo_loss", kwargs, rng, wrt=("pc", "pr"))
 
 
 @check("dpo", points=4, needs="test_dpo_loss_is_logistic_in_the_margin")
 def test_dpo_gradient_reaches_the_policy_only(attempt, reference, rng):
-    """the gradient reaches both log-probabilities of the policy, and never the reference's"""
-    inputs = preference_logps(rng, 6) | {"beta": random_beta(rng), "reduction": "none"}
-    grads = gradients_agree(attempt, reference, "dpo_loss", inputs, PAIR_LOGPS, rng)
-    assert_constant(grads, "rc", "rr")
+    """the gradient reaches both log-probabilities of the policy, never the reference's; no input is modified"""
+    kwargs = preference_logps(rng, 6) | {"beta": dyadic(rng), "reduction": "none"}
+    gradients_agree(attempt, reference, "dpo_loss", kwargs, rng, wrt=("pc", "pr"), constant=("rc", "rr"))
 
 
-# ---- ipo
-
-
-@check("ipo", points=6)
+@check("ipo", points=4)
 def test_ipo_regresses_the_gap_to_its_target(attempt, reference, rng):
-    """the loss is the mean squared distance of h to 1/(2β), and its gradient reaches the policy only"""
-    names = {"pc": "avg_pc", "pr": "avg_pr", "rc": "avg_rc", "rr": "avg_rr"}
-    for n in (5, 1):
-        logps = preference_logps(rng, n)
-        inputs = {names[key]: value for key, value in logps.items()} | {"beta": random_beta(rng)}
-        grads = gradients_agree(attempt, reference, "ipo_loss", inputs, tuple(names.values()), rng)
-        assert_constant(grads, "avg_rc", "avg_rr")
+    """the loss is the mean squared distance of h to 1/(2β)"""
+    for n, dtype in ((5, F64), (1, F64), (4, F32)):
+        agree(attempt, reference, "ipo_loss", **ipo_inputs(rng, n, dtype))
 
 
-# ---- kto
+@check("ipo", points=2, needs="test_ipo_regresses_the_gap_to_its_target")
+def test_ipo_gradient_reaches_the_policy_only(attempt, reference, rng):
+    """the gradient reaches both log-probabilities of the policy, never the reference's; no input is modified"""
+    wrt, constant = ("avg_pc", "avg_pr"), ("avg_rc", "avg_rr")
+    gradients_agree(attempt, reference, "ipo_loss", ipo_inputs(rng, 1), rng, wrt, constant)
 
 
 @check("kto", points=5)
 def test_kto_weighs_both_classes_against_one_baseline(attempt, reference, rng):
     """desirable and undesirable completions each get their loss and weight, meaned over all of them"""
-    for n, weights in ((7, {"w_d": 1.25, "w_u": 0.5}), (5, {"w_d": 0.75, "w_u": 1.5}), (4, {})):
-        inputs = unpaired_logps(rng, n, drift=(1.0, 2.0, 1.5)) | weights
-        agree(attempt, reference, "kto_loss", **inputs, beta=random_beta(rng))
+    for n, weights, dtype in ((7, (1.25, 0.5), F64), (5, (0.75, 1.5), F64), (4, (1.0, 1.0), F32)):
+        kwargs = unpaired_logps(rng, n, [1.5], dtype) | {"beta": dyadic(rng)}
+        agree(attempt, reference, "kto_loss", **kwargs, w_d=weights[0], w_u=weights[1])
 
 
-@check("kto", points=6)
+@check("kto", points=6, needs="test_kto_weighs_both_classes_against_one_baseline")
 def test_kto_baseline_is_clamped_and_constant(attempt, reference, rng):
-    """z0 is the clamped mean over the mismatched pairs, and a constant for the gradient"""
-    for drift in ((2.0, -1.0, 0.5), (-2.0, 0.5, -1.0)):
-        inputs = unpaired_logps(rng, 5, drift) | {"beta": random_beta(rng)}
-        wrt = ("policy_logps", "ref_logps", "kl_policy_logps", "kl_ref_logps")
-        grads = gradients_agree(attempt, reference, "kto_loss", inputs, wrt, rng)
-        assert_constant(grads, "ref_logps", "kl_policy_logps", "kl_ref_logps")
+    """z0 is the clamped mean over the mismatched pairs and, like ref_logps, a constant; no input is modified"""
+    constant = ("ref_logps", "kl_policy_logps", "kl_ref_logps")
+    for drift in ((2.0, -1.0, 0.5), (-2.0, 0.5, -1.0), (2.0, -1.0, 0.5, 3.0, -2.0)):
+        kwargs = unpaired_logps(rng, 5, drift) | {"beta": dyadic(rng)}
+        gradients_agree(attempt, reference, "kto_loss", kwargs, rng, ("policy_logps",), constant)
 
 
-@check("kto", points=3)
-def test_kto_takes_one_class_and_one_example(attempt, reference, rng):
-    """a batch of one class, or of one completion, has a finite loss and gradient"""
-    for n in (4, 1):
-        for desirable in (True, False):
-            inputs = unpaired_logps(rng, n, drift=(1.0, 0.5, 1.5)) | {"is_desirable": torch.full((n,), desirable)}
-            gradients_agree(attempt, reference, "kto_loss", inputs | {"beta": 0.25}, ("policy_logps",), rng)
+@check("kto", points=4)
+def test_kto_survives_one_class_and_large_gains(attempt, reference, rng):
+    """a batch of one class, of one completion, or with gains of ±10⁴ has a finite loss and gradient"""
+    for flags in ([True] * 4, [False] * 4, [True], [False]):
+        kwargs = unpaired_logps(rng, len(flags), [1.5]) | {"is_desirable": torch.tensor(flags), "beta": dyadic(rng)}
+        gradients_agree(attempt, reference, "kto_loss", kwargs, rng, wrt=("policy_logps",))
+    for dtype in (F64, F32):
+        far, kwargs = far_logps(rng, dtype), unpaired_logps(rng, 4, [0.5], dtype)
+        kwargs |= {"policy_logps": far["pc"], "ref_logps": far["rc"], "beta": 1.0}
+        kwargs["is_desirable"] = torch.tensor([True, True, False, False])
+        gradients_agree(attempt, reference, "kto_loss", kwargs, rng, wrt=("policy_logps",))
 
 
-# ---- safedpo
-
-
-@check("safedpo", points=5)
+@check("safedpo", points=4)
 def test_safedpo_transform_swaps_and_drops(attempt, reference, rng):
     """an unsafe winner changes places with a safe loser, two unsafe ones are dropped, flags and order follow"""
-    flags = torch.tensor([[w, u] for w in (0, 1) for u in (0, 1)] * 2, dtype=torch.bool)
-    flags = flags[torch.from_numpy(rng.permutation(8))]
-    inputs = (random_ids(rng, 16, 3, 50).view(8, 2, 3), flags[:, 0], flags[:, 1])
-    got = assert_inputs_unchanged(attempt.safedpo_transform, *inputs)
-    assert_close(got, reference.safedpo_transform(*inputs), rtol=0, atol=0)
+    unsafe_w = torch.tensor([True, False, True, False, True, False, True, False])
+    unsafe_l = torch.tensor([False, True, True, False, False, False, True, True])
+    pairs = random_ids(rng, 16, 3, 2**25, low=2**24).view(8, 2, 3) | 1  # odd, so that float32 holds none of them
+    got = assert_inputs_unchanged(attempt.safedpo_transform, pairs, unsafe_w, unsafe_l)
+    assert_close(got, reference.safedpo_transform(pairs, unsafe_w, unsafe_l), **SAME)
 
 
-@check("safedpo", points=5)
+@check("safedpo", points=1, needs="test_safedpo_transform_swaps_and_drops")
+def test_safedpo_transform_returns_new_tensors(attempt, reference, rng):
+    """what comes back is new, even where nothing changes: writing to it leaves the inputs alone"""
+    inputs = random_ids(rng, 6, 4, 50).view(3, 2, 4), torch.tensor([False] * 3), torch.tensor([False, True, False])
+    got, after = attempt.run("transform_then_overwrite", *inputs)
+    assert_close(got, reference.safedpo_transform(*inputs), **SAME)
+    assert_close(after, inputs, **SAME, label="the inputs, once the results are overwritten")
+
+
+@check("safedpo", points=4)
 def test_safedpo_loss_offsets_unsafe_losers(attempt, reference, rng):
-    """the margin is βh − (u_l − u_w)·Δ, pair by pair, and the gradient reaches the policy only"""
-    for unsafe_l in ((True, False, True, True, False), (False,) * 5):
-        flags = {"unsafe_w": torch.tensor([False, False, True, False, True]), "unsafe_l": torch.tensor(unsafe_l)}
-        beta, delta = random_beta(rng), sixty_fourths(rng, 0.5, 3)
-        inputs = preference_logps(rng, 5) | flags | {"beta": beta, "delta": delta}
-        grads = gradients_agree(attempt, reference, "safedpo_loss", inputs, PAIR_LOGPS, rng)
-        assert_constant(grads, "rc", "rr")
+    """the margin is βh − (u_l − u_w)·Δ, pair by pair; the gradient reaches the policy only, no input is modified"""
+    unsafe_w = torch.tensor([False, False, True, False, True])
+    for unsafe_l, dtype in (((True, False, True, True, False), F64), ((False,) * 5, F64), ((True,) * 5, F32)):
+        flags = {"unsafe_w": unsafe_w, "unsafe_l": torch.tensor(unsafe_l)}
+        kwargs = preference_logps(rng, 5, dtype) | flags | {"beta": dyadic(rng), "delta": dyadic(rng, 0.5, 3)}
+        gradients_agree(attempt, reference, "safedpo_loss", kwargs, rng, wrt=("pc", "pr"), constant=("rc", "rr"))
 
 
-@check("safedpo", points=2)
-def test_safedpo_survives_a_batch_without_pairs(attempt, reference, rng):
-    """when every pair is unsafe nothing is left, and the loss is 0 rather than NaN"""
-    unsafe = torch.ones(3, dtype=torch.bool)
-    agree(attempt, reference, "safedpo_transform", random_ids(rng, 6, 4, 9).view(3, 2, 4), unsafe, unsafe)
-    for n in (1, 0):
-        safe = torch.zeros(n, dtype=torch.bool)
-        flags = {"unsafe_w": safe, "unsafe_l": safe, "beta": 0.5, "delta": 1.5}
-        agree(attempt, reference, "safedpo_loss", **preference_logps(rng, n), **flags)
+@check("safedpo", points=4)
+def test_safedpo_survives_no_pairs_and_large_margins(attempt, reference, rng):
+    """without pairs the transform is empty and the loss 0, at margins of ±10⁴ exact: no NaN, also in backward()"""
+    for n in (3, 0):
+        pairs, unsafe = random_ids(rng, 2 * n, 4, 9).view(n, 2, 4), torch.ones(n, dtype=torch.bool)
+        agree(attempt, reference, "safedpo_transform", pairs=pairs, unsafe_w=unsafe, unsafe_l=unsafe)
+    flags = {"unsafe_w": torch.tensor([False] * 4), "unsafe_l": torch.tensor([True, True, False, False])}
+    for dtype in (F64, F32):
+        kwargs = far_logps(rng, dtype) | flags | {"beta": 1.0, "delta": 1.5}
+        gradients_agree(attempt, reference, "safedpo_loss", kwargs, rng, wrt=("pc", "pr"))
+    empty = {name: value[:0] if isinstance(value, torch.Tensor) else value for name, value in kwargs.items()}
+    agree(attempt, reference, "safedpo_loss", **empty)
+    _, grads = gradients(attempt.safedpo_loss, empty, wrt=("pc", "pr"), upstream=rng)
+    assert_true(any(grad is not None for grad in grads.values()), "the loss of no pairs has no graph for backward()")
 
 
-# ---- train
-
-
-def train(side, start, anchor, batch, dropout=0.0, **kwargs):
-    """Train a policy that starts at one table against a reference at another. -> history, and handles of both models"""
-    policy, frozen = side.TabularPolicy(start), side.TabularPolicy(anchor, dropout=dropout)
-    return side.train_dpo(policy, frozen, batch, **kwargs), policy, frozen
+def train(side, start, anchor, batch, *, stale=None, **kwargs):
+    """Train a policy from one table against a reference at another. -> history, and the weights it ends with"""
+    policy = side.TabularPolicy(start) if stale is None else side.run("model_with_gradient", start, stale)
+    history = side.train_dpo(policy, side.TabularPolicy(anchor), batch, **kwargs)
+    return history, side.run("weights_and_gradients", policy)["weights"]
 
 
 @check("train", points=5)
 def test_train_reports_metrics_of_each_step(attempt, reference, rng):
     """every step reports loss, accuracy (a tie is no win) and margin as they were before its update"""
-    batch, tables = toy_preferences(rng), [rng.tensor(6, 6, dtype=torch.float64) for _ in range(2)]
-    batch["chosen_mask"][0] = torch.arange(7) == 3  # one token, so that a tie is exact in any order of summation
-    for name in ("ids", "mask"):
-        batch[f"rejected_{name}"][0] = batch[f"chosen_{name}"][0]
-    kwargs = {"beta": random_beta(rng), "lr": 3.0, "steps": 4}
-    got, want = train(attempt, *tables, batch, **kwargs)[0], train(reference, *tables, batch, **kwargs)[0]
-    assert_close(got, want, **EXACT)
+    for loss_type in LOSS_TYPES:
+        setting, kwargs = toy_training(rng), {"beta": dyadic(rng), "lr": 3.0, "steps": 1, "loss_type": loss_type}
+        assert_close(train(attempt, *setting, **kwargs)[0], train(reference, *setting, **kwargs)[0], **EXACT)
 
 
-@check("train", points=5)
+@check("train", points=4, needs="test_train_reports_metrics_of_each_step")
+def test_train_takes_plain_gradient_steps(attempt, reference, rng):
+    """each step is −lr times its own gradient: no momentum, decay or clipping, nothing left of older gradients"""
+    setting, plain = toy_training(rng), {"beta": dyadic(rng), "lr": 3.0, "steps": 4}
+    steep = {"beta": 0.02, "lr": 0.05, "steps": 3, "loss_type": "ipo"}
+    for kwargs in (plain, steep, plain | {"stale": rng.tensor(6, 6, dtype=F64)}):
+        (got, weights), (want, wanted) = train(attempt, *setting, **kwargs), train(reference, *setting, **kwargs)
+        assert_close(got, want, **EXACT)
+        assert_close(weights, wanted, **EXACT, label="the weights of the policy")
+
+
+@check("train", points=3, needs="test_train_reports_metrics_of_each_step")
 def test_train_freezes_the_reference(attempt, reference, rng):
-    """the reference runs without dropout, keeps its weights and gets no gradient"""
-    batch, tables = toy_preferences(rng), [rng.tensor(6, 6, dtype=torch.float64) for _ in range(2)]
-    kwargs = {"dropout": 0.5, "beta": random_beta(rng), "lr": 1.0, "steps": 3}
-    got, _, frozen = train(attempt, *tables, batch, **kwargs)
-    assert_close(got, train(reference, *tables, batch, **kwargs)[0], **EXACT)
-    state = attempt.run("table_state", frozen)
-    assert_close(state["table"], tables[1], rtol=0, atol=0, label="the reference's weights")
-    assert_constant({"the reference": state["grad"]}, "the reference")
+    """the reference runs without dropout and keeps its weights and .grad, and batch is not modified"""
+    for loss_type in LOSS_TYPES:
+        (start, anchor, batch), grad = toy_training(rng), rng.tensor(6, 6, dtype=F64)
+        kwargs = {"beta": dyadic(rng), "lr": 1.0, "steps": 1, "loss_type": loss_type}
+        policy, frozen = attempt.TabularPolicy(start), attempt.run("model_with_gradient", anchor, grad, 0.5)
+        got = assert_inputs_unchanged(attempt.train_dpo, policy, frozen, batch, **kwargs)
+        assert_close(got, train(reference, start, anchor, batch, **kwargs)[0], **EXACT)
+        before = {"weights": {"table": anchor}, "gradients": {"table": grad}}
+        assert_close(attempt.run("weights_and_gradients", frozen), before, **SAME, label="the reference")
 
 
-@check("train", points=3)
+@check("train", points=3, needs="test_train_reports_metrics_of_each_step")
 def test_train_asks_the_reference_once(attempt, reference, rng):
-    """the reference sees each sequence once in the whole training"""
-    batch, tables = toy_preferences(rng), [rng.tensor(6, 6, dtype=torch.float64) for _ in range(2)]
-    kwargs, seen = {"beta": random_beta(rng), "lr": 1.0, "steps": 3}, []
+    """the reference sees each sequence once in the whole training, and builds no graph"""
+    (start, anchor, batch), seen = toy_training(rng), []
 
-    def logits_of(ids):
-        seen.append(len(ids))
-        return tables[1][ids]
+    def logits_of(ids, builds_graph):
+        seen.append((len(ids), builds_graph))
+        return anchor[ids]
 
-    got = attempt.run("train_against_oracle", tables[0], logits_of, batch, *kwargs.values())
-    assert_close(got, train(reference, *tables, batch, **kwargs)[0], **EXACT)
-    assert_true(sum(seen) <= 10, "sequences that went through the reference", expected=10, got=sum(seen))
-
-
-@check("train", points=6)
-def test_train_reaches_the_optimum_of_dpo(attempt, reference, rng):
-    """preferences drawn by reward r end in π ∝ π_ref · exp(r/β), whatever the responses' lengths"""
-    strengths = rng.permutation([1, 2, 3, 4]).tolist()  # r = log strength: i beats j in s_i of s_i + s_j contests
-    wins = [(i, j, strengths[i]) for i in range(4) for j in range(4) if i != j]
-    ids, mask, batch = contests([6, 0], [[1], [2], [3, 5], [4, 5]], wins, pad=6)
-    start, beta = rng.tensor(7, 7, dtype=torch.float64), sixty_fourths(rng, 0.4, 1.0)
-    history, policy, _ = train(attempt, start, start, batch, beta=beta, lr=3 / beta**2, steps=60)
-    table = trained_table(attempt, policy, start)
-    prior = reference.sequence_logprobs(start[ids], ids, mask)
-    want = torch.softmax(prior + torch.tensor(strengths).double().log() / beta, dim=0)
-    assert_close(torch.softmax(reference.sequence_logprobs(table[ids], ids, mask), dim=0), want, **CONVERGED)
-    surprise = sum(times * math.log((strengths[w] + strengths[x]) / strengths[w]) for w, x, times in wins)
-    assert_close(last(history, 60, "loss"), surprise / sum(times for *_, times in wins), **CONVERGED, label="last loss")
+    for loss_type in LOSS_TYPES:
+        kwargs = {"beta": dyadic(rng), "lr": 1.0, "steps": 3, "loss_type": loss_type}
+        policy, frozen = attempt.TabularPolicy(start), attempt.run("reference_elsewhere", logits_of)
+        got = attempt.train_dpo(policy, frozen, batch, **kwargs)
+        assert_close(got[:1], train(reference, start, anchor, batch, **kwargs)[0][:1], **EXACT)
+        rows, graphs = zip(*seen, strict=True)
+        assert_true(sum(rows) <= 12, "sequences that went through the reference", expected=12, got=sum(rows))
+        assert_true(not any(graphs), "the reference's logits require a gradient: run it under torch.no_grad()")
+        seen.clear()
 
 
-@check("train", points=3)
-def test_train_reaches_the_target_of_ipo(attempt, reference, rng):
-    """IPO on one pair ends with averaged log-ratios 1/(2β) apart"""
-    ids, mask, batch = contests([6, 0], [[1, 2, 3], [4]], [(0, 1, 1)], pad=6)
-    start = rng.tensor(7, 7, dtype=torch.float64)
-    for beta in (0.1, 0.5):
-        history, policy, _ = train(attempt, start, start, batch, beta=beta, lr=0.2, steps=60, loss_type="ipo")
-        table = trained_table(attempt, policy, start)
-        before, after = (reference.sequence_logprobs(t[ids], ids, mask, average=True) for t in (start, table))
-        chosen, rejected = after - before
-        assert_close((chosen - rejected).item(), 1 / (2 * beta), **CONVERGED, label="gap")
-        assert_close(last(history, 60, "margin"), 0.5, **CONVERGED, label="last margin")  # β · 1/(2β)
+@check("train", points=2, needs="test_train_takes_plain_gradient_steps")
+def test_train_takes_any_policy_in_its_mode(attempt, reference, rng):
+    """policy may be any module: all its parameters train, and it stays in the mode it arrives in"""
+    (start, anchor, batch), bias = toy_training(rng), rng.tensor(6, dtype=F64)
+    for mode in (True, False):
+        kwargs, seen, results = {"beta": dyadic(rng), "lr": 1.0, "steps": 2}, [], []
+        for side in (attempt, reference):
+            policy = side.run("another_policy", start, bias, seen.append).train(mode)
+            history = side.train_dpo(policy, side.TabularPolicy(anchor), batch, **kwargs)
+            results.append((history, side.run("weights_and_gradients", policy)["weights"]))
+            seen.append(policy.get("training"))
+        assert_close(results[0], results[1], **EXACT)
+        assert_true(set(seen) == {mode}, "policy left the mode it came in", expected=f"training={mode}, all along")
+
+
+@check("train", points=5, needs="test_train_reports_metrics_of_each_step")
+def test_train_reaches_the_known_optimum(attempt, reference, rng):
+    """training ends where theory says: DPO at π ∝ π_ref · exp(r/β), IPO at averaged log-ratios 1/(2β) apart"""
+    ids = torch.tensor([[6, 0, 1, 6, 6], [6, 0, 2, 6, 6], [6, 0, 3, 5, 6], [6, 0, 4, 5, 6]])
+    mask = (torch.arange(5) > 1) & (ids < 6)  # four responses to one prompt, of different length
+
+    def contests(winners, losers):
+        sides = {"chosen": winners, "rejected": losers}.items()
+        return {f"{side}_ids": ids[row] for side, row in sides} | {f"{side}_mask": mask[row] for side, row in sides}
+
+    start, beta, strengths = rng.tensor(7, 7, dtype=F64), dyadic(rng, 0.4, 1.0), rng.permutation([1.0, 2.0, 3.0, 4.0])
+    # The reward is log strength: i beats j in s_i of s_i + s_j contests.
+    wins = [(i, j) for i in range(4) for j in range(4) if i != j for _ in range(int(strengths[i]))]
+    _, weights = train(attempt, start, start, contests(*torch.tensor(wins).T), beta=beta, lr=3 / beta**2, steps=60)
+    before, after = (reference.sequence_logprobs(table[ids], ids, mask) for table in (start, weights["table"]))
+    want = torch.softmax(before + torch.from_numpy(strengths).log() / beta, dim=0)
+    assert_close(torch.softmax(after, dim=0), want, **CONVERGED, label="π of the responses")
+    history, _ = train(attempt, start, start, contests([2], [0]), beta=0.5, lr=0.2, steps=60, loss_type="ipo")
+    assert_close(history[-1]["margin"], 0.5, **CONVERGED, label="last margin")  # β · 1/(2β)

@@ -60,8 +60,8 @@ def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logp
     policy_logps, ref_logps (N,) float: summed log-probabilities; is_desirable (N,) bool.
     kl_policy_logps, kl_ref_logps (M,) float, M ≥ 1: the same for mismatched pairs (prompt i, completion i + 1).
     z0 = max(0, mean(kl_policy_logps − kl_ref_logps)) is one number for the batch, and no gradient flows through it.
-    With r = log π − log π_ref, a desirable completion costs w_d·(1 − σ(β(r − z0))), an undesirable one
-    w_u·(1 − σ(β(z0 − r))). A batch may hold one class only. ref_logps is a constant.
+    With g = log π − log π_ref, a desirable completion costs w_d·(1 − σ(β(g − z0))), an undesirable one
+    w_u·(1 − σ(β(z0 − g))). A batch may hold one class only. ref_logps is a constant.
     Source: Ethayarajh et al. 2024, section 4.
     """
     raise NotImplementedError("kto: first z0, one detached number for the batch")
@@ -72,7 +72,7 @@ def safedpo_transform(pairs, unsafe_w, unsafe_l):
 
     pairs (N, 2, L) int64: token ids, the winner at [:, 0] and the loser at [:, 1]; unsafe_w, unsafe_l (N,) bool.
     Returns new tensors for the M kept pairs, in their old order: (M, 2, L) int64, (M,) bool and (M,) bool; the flags
-    stay with their completions, so that the winners' are all False. M may be 0.
+    stay with their completions, so that the winners' are all False. N and M may be 0.
     Source: Kim et al. 2025, the transformed data set.
     """
     raise NotImplementedError("safedpo: find the rows to swap and those to drop, flags included")
@@ -82,7 +82,8 @@ def safedpo_loss(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta):
     """The SafeDPO loss: a pair whose loser is unsafe has to win by Δ more. -> (), the mean over the pairs
 
     pc, pr, rc, rr (N,) float as for `dpo_loss`; unsafe_w, unsafe_l (N,) bool, for the winner and the loser; N may be 0,
-    and the loss is 0 then. loss = mean(−log σ(βh − (u_l − u_w)·Δ)), with u = 1 for unsafe. rc and rr are constants.
+    and the loss is then 0, with a graph. loss = mean(−log σ(βh − (u_l − u_w)·Δ)), with u = 1 for unsafe. rc and rr are
+    constants.
     Source: Kim et al. 2025, eq. 12.
     """
     raise NotImplementedError("safedpo: the logistic loss of βh less the offset of each pair")
@@ -94,8 +95,8 @@ def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
     policy, reference: modules, ids (B, L) -> logits (B, L, V). batch: a dict of chosen_ids, rejected_ids (N, L) int64
     and chosen_mask, rejected_mask (N, L) bool. loss_type "dpo": the mean `dpo_loss` of summed log-probabilities;
     "ipo": the `ipo_loss` of averaged ones. Each of the `steps` is one full-batch step of plain SGD with rate `lr`.
-    The reference runs in eval mode and without gradient, whatever mode it comes in, and sees each of the 2N sequences
-    once in the whole call; neither its parameters nor their .grad change.
+    The reference runs in eval mode and without a graph, whatever mode it comes in, and sees each of the 2N sequences
+    once in the whole call; neither its weights nor their .grad change. The policy stays in the mode it comes in.
     Metrics, of the forward pass before the update: "loss"; "accuracy", the share of pairs whose chosen reward is
     strictly larger; "margin", the mean of chosen − rejected reward. A reward is β·(log π − log π_ref) of the
     log-probabilities that the loss used. Source: Rafailov et al. 2023, section 4 and appendix B.

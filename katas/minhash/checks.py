@@ -284,13 +284,14 @@ def windows(rng, count, length, shift):
 @check("deduplicate", points=6)
 def test_candidates_are_verified(attempt, reference, rng):
     """a candidate counts only if the exact Jaccard similarity is at least the threshold, equality included"""
-    pairs = [near(rng, 30, changed) for changed in (2, 5, 8, 11, 14)]
+    pairs = [near(rng, 30, changed) for changed in (2, 5, 8, 12)]
     docs = [text for pair in pairs for text in pair]
     settings = {"k": 3, "bands": 64, "rows": 1} | dict(zip("ab", family(rng, 64), strict=True))
     for pair in pairs:
-        threshold = reference.jaccard(*(reference.shingles(text, 3) for text in pair))
-        got = assert_inputs_unchanged(attempt.deduplicate, docs, threshold, **settings)
-        assert_equal(got, reference.deduplicate(docs, threshold, **settings), label=f"threshold {threshold:.3f}")
+        similarity = reference.jaccard(*(reference.shingles(text, 3) for text in pair))
+        for threshold, label in ((similarity, "exactly the threshold"), (similarity + 1e-9, "just below the threshold")):
+            got = assert_inputs_unchanged(attempt.deduplicate, docs, threshold, **settings)
+            assert_equal(got, reference.deduplicate(docs, threshold, **settings), label=f"a pair at {label}")
 
 
 @check("deduplicate", points=3)

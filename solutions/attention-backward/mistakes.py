@@ -1,11 +1,12 @@
 """Known wrong solutions. Each runs in a copy of the reference's namespace, and may use its names."""
-# ruff: noqa: F821, F811, ARG001  # the reference's names; replaced more than once; what is unused is the mistake
 
 import math
 
 import numpy as np
 
 from grader.checking import mistake
+
+_buffers = {}
 
 
 def _over_seen(s, mask):
@@ -21,6 +22,20 @@ def _gradients(ds, dout, cache):
 def _ds(dout, cache):
     q, _, v, p = cache
     return softmax_backward(dout @ _transposed(v), p) / math.sqrt(q.shape[-1])
+
+
+def _differences(f, x, h):
+    """The central difference, made by moving the elements of x itself and putting each back."""
+    grad = np.zeros(x.shape)
+    for index in np.ndindex(x.shape):
+        here = x[index]
+        x[index] = here + h
+        above = f(x)
+        x[index] = here - h
+        below = f(x)
+        x[index] = here
+        grad[index] = (above - below) / (2 * h)
+    return grad
 
 
 @mistake(
@@ -42,6 +57,28 @@ def softmax(x, axis=-1):
 def softmax(x, axis=-1):
     e = np.exp(x - x.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
+
+
+@mistake(
+    "one_maximum_for_all",
+    replaces="softmax",
+    caught_by="test_softmax_stays_finite_at_large_logits",
+    advice="One maximum for the whole array makes 0/0 of a row far below it: take it along `axis`, with keepdims=True.",
+)
+def softmax(x, axis=-1):
+    e = np.exp(x - x.max())
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+@mistake(
+    "largest_size_subtracted",
+    replaces="softmax",
+    caught_by="test_softmax_stays_finite_at_large_logits",
+    advice="A row of −1e4 minus its largest |x| is −2e4, and exp of that 0: 0/0. Subtract the maximum, without abs.",
+)
+def softmax(x, axis=-1):
+    e = np.exp(x - np.abs(x).max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
 
 
 @mistake(
@@ -143,6 +180,30 @@ def attention_forward(q, k, v, mask=None):
 
 
 @mistake(
+    "fill_is_not_low_enough",
+    replaces="attention_forward",
+    caught_by="test_attention_forward_stays_finite_at_large_logits",
+    advice="A score may be −1e4 itself, so −1e4 hides nothing. Fill with −∞ or the lowest finite number.",
+)
+def attention_forward(q, k, v, mask=None):
+    p = softmax(np.maximum(_masked_scores(q, k, mask), -1e4)) * (np.True_ if mask is None else mask)
+    return p @ v, (q, k, v, p)
+
+
+@mistake(
+    "hidden_key_sets_the_maximum",
+    replaces="attention_forward",
+    caught_by="test_attention_forward_stays_finite_at_large_logits",
+    advice="Masked after exp, a hidden key still sets the maximum: the visible ones underflow to 0. Mask the scores.",
+)
+def attention_forward(q, k, v, mask=None):
+    p = softmax(_scores(q, k)) * (np.True_ if mask is None else mask)
+    total = p.sum(axis=-1, keepdims=True)
+    p = p / np.where(total == 0, 1, total)
+    return p @ v, (q, k, v, p)
+
+
+@mistake(
     "hidden_row_is_the_mean",
     replaces="attention_forward",
     caught_by="test_query_without_a_key_gives_zero",
@@ -176,6 +237,18 @@ def attention_forward(q, k, v, mask=None):
 
 
 @mistake(
+    "zeroed_in_out_alone",
+    replaces="attention_forward",
+    caught_by="test_query_without_a_key_has_zero_gradients",
+    advice="out was set to 0, but the cached probabilities are uniform still: the backward pass uses those. Zero them.",
+)
+def attention_forward(q, k, v, mask=None):
+    p = softmax(np.maximum(_masked_scores(q, k, mask), -1e300))
+    seen = np.broadcast_to(np.True_ if mask is None else mask, p.shape).any(axis=-1, keepdims=True)
+    return np.where(seen, p @ v, 0.0), (q, k, v, p)
+
+
+@mistake(
     "dv_without_transpose",
     replaces="attention_backward",
     caught_by="test_dv",
@@ -187,6 +260,16 @@ def attention_backward(dout, cache):
 
 
 @mistake(
+    "in_another_order",
+    replaces="attention_backward",
+    caught_by="test_dv",
+    advice="These are the right gradients in the wrong order: return (dq, dk, dv).",
+)
+def attention_backward(dout, cache):
+    return _gradients(_ds(dout, cache), dout, cache)[::-1]
+
+
+@mistake(
     "dk_without_transpose",
     replaces="attention_backward",
     caught_by="test_dk",
@@ -195,6 +278,17 @@ def attention_backward(dout, cache):
 def attention_backward(dout, cache):
     dq, _, dv = _gradients(_ds(dout, cache), dout, cache)
     return dq, _ds(dout, cache) @ cache[0], dv
+
+
+@mistake(
+    "dk_unscaled",
+    replaces="attention_backward",
+    caught_by="test_dk",
+    advice="The 1/√d belongs to dk as to dq: both come from s = q kᵀ/√d. Put it into ds, once.",
+)
+def attention_backward(dout, cache):
+    dq, dk, dv = _gradients(_ds(dout, cache), dout, cache)
+    return dq, dk * math.sqrt(dq.shape[-1]), dv
 
 
 @mistake(
@@ -222,7 +316,7 @@ def attention_backward(dout, cache):
 @mistake(
     "gradients_share_one_array",
     replaces="attention_backward",
-    caught_by="test_dk",
+    caught_by="test_dq",
     advice="`dq = dk = np.zeros(…)` is one array with two names: `+=` on one adds to the other. Make two.",
 )
 def attention_backward(dout, cache):
@@ -230,6 +324,42 @@ def attention_backward(dout, cache):
     for total, grad in zip((dq, dk), _gradients(_ds(dout, cache), dout, cache), strict=False):
         total += grad
     return dq, dk, _transposed(cache[3]) @ dout
+
+
+@mistake(
+    "gradient_scaled_by_the_value_width",
+    replaces="attention_backward",
+    caught_by="test_gradients_at_all_sizes",
+    advice="The scale is 1/√d with d = q.shape[-1], as in the forward pass; the width of v and dout may differ.",
+)
+def attention_backward(dout, cache):
+    ds = softmax_backward(dout @ _transposed(cache[2]), cache[3]) / math.sqrt(dout.shape[-1])
+    return _gradients(ds, dout, cache)
+
+
+@mistake(
+    "recomputed_without_the_mask",
+    replaces="attention_backward",
+    caught_by="test_gradients_at_all_sizes",
+    advice="The probabilities were recomputed without the mask. Cache them, or the mask, and apply it again.",
+)
+def attention_backward(dout, cache):
+    q, k, v, _ = cache
+    cache = q, k, v, softmax(_scores(q, k))
+    return _gradients(_ds(dout, cache), dout, cache)
+
+
+@mistake(
+    "recomputed_without_the_maximum",
+    replaces="attention_backward",
+    caught_by="test_gradients_stay_finite_at_large_logits",
+    advice="The probabilities were recomputed with exp of raw scores, which overflows. Cache those of the forward.",
+)
+def attention_backward(dout, cache):
+    q, k, v, p = cache
+    e = np.exp(_scores(q, k)) * (p > 0)
+    cache = q, k, v, e / np.maximum(e.sum(axis=-1, keepdims=True), 1e-300)
+    return _gradients(_ds(dout, cache), dout, cache)
 
 
 @mistake(
@@ -245,6 +375,49 @@ def attention_backward(dout, cache):
 
 
 @mistake(
+    "dout_overwritten",
+    replaces="attention_backward",
+    caught_by="test_attention_backward_leaves_dout_and_its_cache",
+    advice="`dout *= …` changes the caller's array, which another branch may need. Make a new one.",
+)
+def attention_backward(dout, cache):
+    gradients = _gradients(_ds(dout, cache), dout, cache)
+    dout *= 1 / math.sqrt(cache[0].shape[-1])
+    return gradients
+
+
+@mistake(
+    "results_share_a_buffer",
+    replaces="attention_backward",
+    caught_by="test_attention_backward_leaves_dout_and_its_cache",
+    advice="Every call fills the same arrays, so the second overwrote the first result. Return new ones each time.",
+)
+def attention_backward(dout, cache):
+    for number, gradient in enumerate(_gradients(_ds(dout, cache), dout, cache)):
+        _buffers.setdefault((number, gradient.shape), np.empty(gradient.shape))[...] = gradient
+    return tuple(_buffers[number, x.shape] for number, x in enumerate(cache[:3]))
+
+
+@mistake(
+    "latest_forward_pass",
+    replaces=("attention_forward", "attention_backward"),
+    caught_by="test_several_caches_are_alive_at_once",
+    advice="All calls keep what they need in one place, so this is the gradient of the latest. Keep it in `cache`.",
+)
+class LatestForwardPass:
+    @staticmethod
+    def attention_forward(q, k, v, mask=None):
+        p = _over_seen(_scores(q, k), mask)
+        _buffers["latest"] = q, k, v, p
+        return p @ v, "latest"
+
+    @staticmethod
+    def attention_backward(dout, cache):
+        kept = _buffers[cache]
+        return _gradients(_ds(dout, kept), dout, kept)
+
+
+@mistake(
     "one_sided",
     replaces="numerical_grad",
     caught_by="test_numerical_grad_is_the_central_difference",
@@ -253,6 +426,32 @@ def attention_backward(dout, cache):
 def numerical_grad(f, x, h=1e-5):
     steps = h * np.eye(x.size).reshape(-1, *x.shape)
     return np.array([f(x + step) - f(x * 1.0) for step in steps]).reshape(x.shape) / h
+
+
+@mistake(
+    "divided_by_h",
+    replaces="numerical_grad",
+    caught_by="test_numerical_grad_is_the_central_difference",
+    advice="From x − h to x + h the distance is 2h: every element came out twice too large.",
+)
+def numerical_grad(f, x, h=1e-5):
+    return 2 * _differences(f, np.array(x, dtype=np.float64), h)
+
+
+@mistake(
+    "element_not_put_back",
+    replaces="numerical_grad",
+    caught_by="test_numerical_grad_is_the_central_difference",
+    advice="An element that was moved must be put back before the next one moves, or all that follow are off.",
+)
+def numerical_grad(f, x, h=1e-5):
+    x, grad = np.array(x, dtype=np.float64), np.zeros(x.shape)
+    for index, here in np.ndenumerate(x.copy()):
+        x[index] = here + h
+        above = f(x)
+        x[index] = here - h
+        grad[index] = (above - f(x)) / (2 * h)
+    return grad
 
 
 @mistake(
@@ -273,59 +472,101 @@ def numerical_grad(f, x, h=1e-5):
     advice="At h = 1e-10 rounding in f, about 1e-16·|f|/h, drowns the gradient. 1e-5 balances it against the h² error.",
 )
 def numerical_grad(f, x, h=1e-10):
-    steps = h * np.eye(x.size).reshape(-1, *x.shape)
-    return np.array([f(x + step) - f(x - step) for step in steps]).reshape(x.shape) / (2 * h)
+    return _differences(f, np.array(x, dtype=np.float64), h)
 
 
 @mistake(
     "float32",
     replaces="numerical_grad",
-    caught_by="test_numerical_grad_is_accurate_by_default",
+    caught_by="test_numerical_grad_is_the_central_difference",
     advice="float32 has 7 digits: the difference of two near values keeps none of them at h = 1e-5. Check in float64.",
 )
 def numerical_grad(f, x, h=1e-5):
-    steps = h * np.eye(x.size, dtype=np.float32).reshape(-1, *x.shape)
-    x = x.astype(np.float32)
-    return np.array([(f(x + step) - f(x - step)) / (2 * h) for step in steps]).reshape(x.shape)
+    return _differences(f, x.astype(np.float32), h)
 
 
 @mistake(
-    "integers_cannot_move",
+    "dtype_of_x_kept",
     replaces="numerical_grad",
     caught_by="test_numerical_grad_is_accurate_by_default",
     advice="An array of integers cuts 1 + 1e-5 back to 1, and 1 − 1e-5 down to 0. Copy x as float64 first.",
 )
 def numerical_grad(f, x, h=1e-5):
-    steps = (h * np.eye(x.size)).reshape(-1, *x.shape)
-    above, below = ([f((x + sign * step).astype(x.dtype)) for step in steps] for sign in (1, -1))
-    return (np.array(above) - below).reshape(x.shape) / (2 * h)
+    return _differences(f, x.copy(), h)
 
 
 @mistake(
     "copy_is_moved",
     replaces="numerical_grad",
     caught_by="test_numerical_grad_is_accurate_by_default",
-    advice="`ravel` copies where x is not contiguous: the copy moves, x stays. Index an array of x's own shape.",
+    advice="`ravel` and `reshape` copy what is not contiguous: the copy moves, x stays. Index an array of x's shape.",
 )
 def numerical_grad(f, x, h=1e-5):
-    x, grad = x.astype(np.float64), np.zeros(x.size)
-    flat = x.ravel()
-    for i, here in enumerate(flat.copy()):
-        for sign in (1, -1):
-            flat[i] = here + sign * h
-            grad[i] += sign * f(x) / (2 * h)
-        flat[i] = here
-    return grad.reshape(x.shape)
+    x = x.astype(np.float64)
+    return _differences(lambda _: f(x), x.ravel(), h).reshape(x.shape)
+
+
+@mistake(
+    "caller_s_x_moved",
+    replaces="numerical_grad",
+    caught_by="test_numerical_grad_never_moves_the_caller_s_x",
+    advice="`asarray` makes no copy of float64, so the caller's own x moves, and f may read it. Use np.array.",
+)
+def numerical_grad(f, x, h=1e-5):
+    return _differences(f, np.asarray(x, dtype=np.float64), h)
 
 
 @mistake(
     "no_floor",
     replaces="rel_error",
     caught_by="test_rel_error",
-    advice="Where both gradients are 0 the ratio is 0/0 = NaN. Let the denominator be at least 1e-8.",
+    advice="The floor of 1e-8 is missing: 1e-12 against 0 then counts as wholly wrong, and 0 against 0 is NaN.",
 )
 def rel_error(a, n):
     return float(np.max(np.abs(a - n) / (np.abs(a) + np.abs(n))))
+
+
+@mistake(
+    "nan_passed_over",
+    replaces="rel_error",
+    caught_by="test_rel_error",
+    advice="A NaN is the worst error there is, and nanmax, fmax and Python's max pass over it. np.max keeps it.",
+)
+def rel_error(a, n):
+    return float(np.nanmax(np.abs(a - n) / np.maximum(1e-8, np.abs(a) + np.abs(n))))
+
+
+@mistake(
+    "larger_of_the_two",
+    replaces="rel_error",
+    caught_by="test_rel_error",
+    advice="The denominator is the sum |a| + |n|, not the larger of the two, which makes errors up to twice as large.",
+)
+def rel_error(a, n):
+    return float(np.max(np.abs(a - n) / np.maximum(1e-8, np.maximum(np.abs(a), np.abs(n)))))
+
+
+@mistake(
+    "mean_error",
+    replaces="rel_error",
+    caught_by="test_rel_error",
+    advice="The mean dilutes the one wrong element among many, which is the usual bug: take the maximum.",
+)
+def rel_error(a, n):
+    return float(np.mean(np.abs(a - n) / np.maximum(1e-8, np.abs(a) + np.abs(n))))
+
+
+def _merged_gradients(dmerged, cache):
+    """dq, dk and dv, [B, T, H·c] each."""
+    return [merge_heads(grad) for grad in attention_backward(split_heads(dmerged, cache[3]), cache[4])]
+
+
+def _weight_grads(flat, dy, cache):
+    return (*(_weight_grad(cache[0], grad) for grad in flat), _weight_grad(cache[2], dy))
+
+
+def _dx(flat, weights):
+    return sum(grad @ w.T for grad, w in zip(flat, weights, strict=False))
 
 
 @mistake(
@@ -335,9 +576,42 @@ def rel_error(a, n):
     advice="x feeds q, k and v, so dx is the sum of three terms: dq·w_qᵀ + dk·w_kᵀ + dv·w_vᵀ.",
 )
 def mha_backward(dy, cache):
-    x, (w_q, w_k, _, w_o), merged, n_heads, inner = cache
-    dq, dk, dv = map(merge_heads, attention_backward(split_heads(dy @ w_o.T, n_heads), inner))
-    return dq @ w_q.T + dk @ w_k.T, *(_weight_grad(x, grad) for grad in (dq, dk, dv)), _weight_grad(merged, dy)
+    flat = _merged_gradients(dy @ cache[1][3].T, cache)
+    return _dx(flat, cache[1][:2]), *_weight_grads(flat, dy, cache)
+
+
+@mistake(
+    "weights_not_transposed",
+    replaces="mha_backward",
+    caught_by="test_dx_sums_the_three_paths",
+    advice="q = x w_q, so its term of dx is dq w_qᵀ. Where w is square a missing transpose gives no shape error.",
+)
+def mha_backward(dy, cache):
+    flat = _merged_gradients(dy @ cache[1][3].T, cache)
+    return _dx(flat, [w.T for w in cache[1]]), *_weight_grads(flat, dy, cache)
+
+
+@mistake(
+    "output_weight_not_transposed",
+    replaces="mha_backward",
+    caught_by="test_weight_gradients",
+    advice="y = merged w_o, so the gradient of merged is dy w_oᵀ. Where w_o is square nothing warns of dy w_o.",
+)
+def mha_backward(dy, cache):
+    flat = _merged_gradients(dy @ cache[1][3], cache)
+    return _dx(flat, cache[1]), *_weight_grads(flat, dy, cache)
+
+
+@mistake(
+    "weight_gradients_swapped",
+    replaces="mha_backward",
+    caught_by="test_weight_gradients",
+    advice="dw_k and dw_v are in each other's place: the order is (dx, dw_q, dw_k, dw_v, dw_o).",
+)
+def mha_backward(dy, cache):
+    flat = _merged_gradients(dy @ cache[1][3].T, cache)
+    dw_q, dw_k, dw_v, dw_o = _weight_grads(flat, dy, cache)
+    return _dx(flat, cache[1]), dw_q, dw_v, dw_k, dw_o
 
 
 @mistake(
@@ -347,11 +621,9 @@ def mha_backward(dy, cache):
     advice="[B, H, T, c] reshaped to [B, T, H·c] mixes heads and times. Swap H and T first: merge_heads does.",
 )
 def mha_backward(dy, cache):
-    x, weights, merged, n_heads, inner = cache
-    heads = attention_backward(split_heads(dy @ weights[3].T, n_heads), inner)
-    flat = [head.reshape(*x.shape[:2], -1) for head in heads]
-    dx = sum(grad @ w.T for grad, w in zip(flat, weights, strict=False))
-    return dx, *(_weight_grad(x, grad) for grad in flat), _weight_grad(merged, dy)
+    heads = attention_backward(split_heads(dy @ cache[1][3].T, cache[3]), cache[4])
+    flat = [head.reshape(*dy.shape[:2], -1) for head in heads]
+    return _dx(flat, cache[1]), *_weight_grads(flat, dy, cache)
 
 
 @mistake(
@@ -365,10 +637,35 @@ def _weight_grad(x, dy):
 
 
 @mistake(
-    "lse_overflows",
+    "heads_fill_the_model_width",
+    replaces="mha_backward",
+    caught_by="test_layer_gradients_at_all_sizes",
+    advice="H·d and H·dv need not be D: merged gradients are [B, T, H·d], not of x's shape. merge_heads does it.",
+)
+def mha_backward(dy, cache):
+    heads = attention_backward(split_heads(dy @ cache[1][3].T, cache[3]), cache[4])
+    flat = [head.swapaxes(1, 2).reshape(dy.shape) for head in heads]
+    return _dx(flat, cache[1]), *_weight_grads(flat, dy, cache)
+
+
+@mistake(
+    "dx_written_into_dy",
+    replaces="mha_backward",
+    caught_by="test_mha_backward_leaves_what_it_reads",
+    advice="dy is not yours to write into, though dx has its shape: a residual branch reads it too. Make a new one.",
+)
+def mha_backward(dy, cache):
+    flat = _merged_gradients(dy @ cache[1][3].T, cache)
+    grads = _weight_grads(flat, dy, cache)
+    dy[...] = _dx(flat, cache[1])
+    return dy, *grads
+
+
+@mistake(
+    "lse_without_the_maximum",
     replaces="attention_forward_lse",
     caught_by="test_lse_of_every_query",
-    advice="log Σ exp(s) overflows for s over 709. Use m + log Σ exp(s − m) with m the row's maximum.",
+    advice="exp(s) is ∞ beyond 709 and 0 below −745, so this is ±∞. Use m + log Σ exp(s − m), m the row's maximum.",
 )
 def attention_forward_lse(q, k, v, mask=None):
     lse = np.log(np.exp(_masked_scores(q, k, mask)).sum(axis=-1))
@@ -376,15 +673,77 @@ def attention_forward_lse(q, k, v, mask=None):
 
 
 @mistake(
+    "lse_unscaled",
+    replaces="attention_forward_lse",
+    caught_by="test_lse_of_every_query",
+    advice="lse is that of the scaled scores q kᵀ/√d, the very ones that P is the softmax of.",
+)
+def attention_forward_lse(q, k, v, mask=None):
+    lse = np.logaddexp.reduce(_masked_scores(q, k, mask) * math.sqrt(q.shape[-1]), axis=-1)
+    return attention_forward(q, k, v, mask)[0], lse
+
+
+@mistake(
+    "lse_in_base_two",
+    replaces="attention_forward_lse",
+    caught_by="test_lse_of_every_query",
+    advice="Kernels keep lse in base 2, as exp2 is faster; here it is the natural one: multiply by log 2.",
+)
+def attention_forward_lse(q, k, v, mask=None):
+    lse = np.logaddexp.reduce(_masked_scores(q, k, mask), axis=-1)
+    return attention_forward(q, k, v, mask)[0], lse / np.log(2)
+
+
+@mistake(
+    "lse_over_all_keys",
+    replaces="attention_forward_lse",
+    caught_by="test_lse_of_every_query",
+    advice="This lse counts the hidden keys too: mask the scores before the logsumexp.",
+)
+def attention_forward_lse(q, k, v, mask=None):
+    lse = np.logaddexp.reduce(_scores(q, k), axis=-1)
+    return attention_forward(q, k, v, mask)[0], lse
+
+
+def _pass_back(dout, q, k, v, p, delta):
+    ds = p * (dout @ _transposed(v) - delta) / math.sqrt(q.shape[-1])
+    return _gradients(ds, dout, (q, k, v, p))
+
+
+def _delta(dout, out):
+    return (dout * out).sum(axis=-1, keepdims=True)
+
+
+@mistake(
     "hidden_row_minus_infinity_twice",
     replaces="attention_backward_lse",
     caught_by="test_backward_from_lse",
-    advice="For a query that sees no key, s − lse is −∞ − (−∞) = NaN. Put 0 for such an lse, then exp(−∞) = 0.",
+    advice="For a query that sees no key, s − lse is −∞ − (−∞) = NaN. Put +∞ for such an lse, then exp(−∞) = 0.",
 )
 def attention_backward_lse(dout, q, k, v, out, lse, mask=None):
     p = np.exp(_masked_scores(q, k, mask) - lse[..., None])
-    ds = p * (dout @ _transposed(v) - (dout * out).sum(axis=-1, keepdims=True)) / math.sqrt(q.shape[-1])
-    return _gradients(ds, dout, (q, k, v, p))
+    return _pass_back(dout, q, k, v, p, _delta(dout, out))
+
+
+@mistake(
+    "no_delta",
+    replaces="attention_backward_lse",
+    caught_by="test_backward_from_lse",
+    advice="ds = p·(dp − delta)/√d, not p·dp: delta, the row sum of dout·out, stands for all other keys of the row.",
+)
+def attention_backward_lse(dout, q, k, v, out, lse, mask=None):
+    return _pass_back(dout, q, k, v, _probabilities(_masked_scores(q, k, mask), lse), 0.0)
+
+
+@mistake(
+    "masked_after_exp",
+    replaces="attention_backward_lse",
+    caught_by="test_backward_from_lse_stays_finite_at_large_logits",
+    advice="lse knows nothing of a hidden key, whose exp(s − lse) may be ∞, and ∞·0 is NaN. Mask the scores, not P.",
+)
+def attention_backward_lse(dout, q, k, v, out, lse, mask=None):
+    p = _probabilities(_scores(q, k), lse) * (np.True_ if mask is None else mask)
+    return _pass_back(dout, q, k, v, p, _delta(dout, out))
 
 
 @mistake(
@@ -396,3 +755,24 @@ def attention_backward_lse(dout, q, k, v, out, lse, mask=None):
 def attention_backward_lse(dout, q, k, v, out, lse, mask=None):
     cache = q, k, v, _probabilities(_masked_scores(q, k, mask), lse)
     return _gradients(_ds(dout, cache), dout, cache)
+
+
+@mistake(
+    "normalised_on_the_block",
+    replaces="attention_backward_lse",
+    caught_by="test_key_blocks_give_their_share",
+    advice="On some of the keys P does not sum to 1. Use lse as it comes: compute none anew, divide by no sum.",
+)
+def attention_backward_lse(dout, q, k, v, out, lse, mask=None):
+    return _pass_back(dout, q, k, v, _over_seen(_scores(q, k), mask), _delta(dout, out))
+
+
+@mistake(
+    "minus_infinity_taken_for_zero",
+    replaces="attention_backward_lse",
+    caught_by="test_lse_of_minus_infinity_means_no_weight",
+    advice="exp(s − 0) is not 0: where lse is −∞ put +∞ in its place, and s − lse is −∞ whatever the mask says.",
+)
+def attention_backward_lse(dout, q, k, v, out, lse, mask=None):
+    p = np.exp(_masked_scores(q, k, mask) - np.where(np.isneginf(lse), 0.0, lse)[..., None])
+    return _pass_back(dout, q, k, v, p, _delta(dout, out))

@@ -1,5 +1,5 @@
 """Known wrong solutions. Each runs in a copy of the reference's namespace, and may use its names."""
-# ruff: noqa: F821, F811, ARG001, N805  # the reference's names; replaced more than once; what is unused is the mistake
+# ruff: noqa: N805  # a class only holds the functions of a mistake that replaces several
 
 import hashlib
 from collections import defaultdict

@@ -11,8 +11,8 @@ def kl_categorical(logp, logq):
 
 
 def kl_from_probs(p, q):
-    safe_p, safe_q = p.masked_fill(p == 0, 1.0), q.masked_fill(p == 0, 1.0)
-    return torch.sum(p * torch.log(safe_p / safe_q), dim=-1)
+    log_p, log_q = (x.masked_fill(p == 0, 1.0).log() for x in (p, q))
+    return torch.sum(p * (log_p - log_q), dim=-1)
 
 
 def forward_kl(target, model):

@@ -59,10 +59,9 @@ def kl_categorical(logp, logq):
 
 def kl_from_probs(p, q):
     p, q = p.numpy(), q.numpy()
-    ratio = np.ones_like(p)
-    with np.errstate(divide="ignore"):
-        np.divide(p, q, out=ratio, where=p > 0)
-    return torch.from_numpy(np.asarray((p * np.log(ratio)).sum(-1)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(p > 0, p * (np.log(p) - np.log(q)), 0)
+    return torch.from_numpy(np.asarray(terms.sum(-1), dtype=p.dtype))
 
 
 def forward_kl(target, model):

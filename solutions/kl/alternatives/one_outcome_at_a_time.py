@@ -35,8 +35,7 @@ def reverse_kl(target, model):
 
 
 def symmetric_kl(target, model):
-    difference = target - model
-    return ((target.exp() - model.exp()) * difference).sum(-1)  # (p − q)·log(p/q)
+    return sum(kl_categorical(p, q) for p, q in ((target, model), (model, target)))
 
 
 def kl_gaussian(mu1, std1, mu2, std2):
@@ -61,11 +60,11 @@ def kl_estimate(logp, logq, kind):
 def masked_sequence_kl(logp, ref_logp, mask, kind, reduce):
     if reduce not in ("sequence", "token"):
         raise ValueError(reduce)
-    total, count = logp.new_zeros(()), 0
-    for row in range(logp.shape[0]):
-        for t in mask[row].nonzero().flatten().tolist():
-            total = total + kl_estimate(logp[row, t], ref_logp[row, t], kind)
-            count += 1
+    total, count = 0, 0
+    for log_p, log_ref, counted in zip(logp, ref_logp, mask, strict=True):
+        places = counted.nonzero().flatten()  # where there are none, the sum of nothing still has a graph
+        total = total + kl_estimate(log_p[places], log_ref[places], kind).sum()
+        count += len(places)
     return total / (logp.shape[0] if reduce == "sequence" else max(count, 1))
 
 
@@ -100,6 +99,5 @@ def ppo_approx_kl(new_logp, old_logp):
 def dpo_implicit_kl(ref_logp, reward, beta):
     unnormalised = ref_logp + reward / beta
     top = unnormalised.max(dim=-1, keepdim=True).values
-    weights = (unnormalised - top).exp()
-    optimum = weights / weights.sum(-1, keepdim=True)
-    return kl_from_probs(optimum, ref_logp.exp())
+    log_z = top + (unnormalised - top).exp().sum(-1, keepdim=True).log()
+    return kl_categorical(unnormalised - log_z, ref_logp)

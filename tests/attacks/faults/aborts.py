@@ -1,16 +1,18 @@
-"""Aborts, kills and terminates its process, a signal for each check."""
+"""Aborts, divides by zero in C and ends by a signal, one for each check."""
 # expect: double=crashed loss=crashed find=crashed
+import ctypes
 import os
 import signal
 
 
 def double(x):
-    os.abort() if len(x) == 4 else os.kill(os.getpid(), signal.SIGKILL)
+    os.abort()
 
 
 def loss(x):
-    os.kill(os.getpid(), signal.SIGTERM if len(x) == 3 else signal.SIGFPE)
+    signal.signal(signal.SIGSEGV, signal.SIG_IGN)
+    return ctypes.string_at(8)
 
 
 def find(oracle, n):
-    signal.raise_signal(signal.SIGXCPU)
+    return ctypes.CFUNCTYPE(ctypes.c_int)(16)()

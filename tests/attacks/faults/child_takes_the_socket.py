@@ -1,7 +1,6 @@
 """Ends itself, and leaves the socket to a child that never says anything."""
 # kata: toy-processes
 # expect: double=crashed|timeout loss=passed
-# process: skip
 # limit: 0.4
 import os
 import time

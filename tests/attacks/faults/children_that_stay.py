@@ -1,7 +1,6 @@
 """Starts a grandchild that outlives its parent, holds the pipes open and computes for ever."""
 # kata: toy-processes
 # expect: double=passed loss=passed
-# process: skip
 import os
 import subprocess
 import sys

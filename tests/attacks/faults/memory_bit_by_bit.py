@@ -1,5 +1,6 @@
 """Takes memory bit by bit, writes to all of it, and keeps it where the exception does not let it go."""
 # expect: double=memory|crashed loss=memory|crashed find=passed
+# process: same
 # with: right
 import mmap
 

@@ -1,5 +1,5 @@
 """Fills memory with small objects until nothing is left, not even for saying so."""
-# expect: double=memory|crashed|timeout loss=passed find=passed
+# expect: double=memory|crashed loss=passed find=passed
 # with: right
 
 chain = None
@@ -8,4 +8,4 @@ chain = None
 def double(x):
     global chain
     while True:
-        chain = (chain, object())
+        chain = (chain, bytes(5_000))

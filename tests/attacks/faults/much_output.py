@@ -1,5 +1,6 @@
 """Prints 400 MB before it answers."""
 # expect: double=passed loss=passed find=passed
+# process: same
 # with: right
 import sys
 

@@ -1,5 +1,6 @@
 """Answers at once, and lets threads print, compute and sleep for ever afterwards."""
 # expect: double=passed loss=passed find=passed
+# process: same
 # with: right
 import threading
 import time

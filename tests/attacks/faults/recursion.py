@@ -1,6 +1,7 @@
 """Calls itself without end, within Python's limit and far beyond it."""
 # expect: double=error|memory|crashed|timeout loss=error find=passed
 # with: right
+# limit: 0.4
 import sys
 
 

@@ -1,5 +1,6 @@
 """Reads address 0."""
 # expect: double=crashed loss=passed find=passed
+# process: same
 # with: right
 import ctypes
 

@@ -1,5 +1,6 @@
 """Registers functions that end the process with exit code 0 on its way out, and answers wrong."""
 # expect: double=failed loss=failed find=failed
+# process: same
 import atexit
 import os
 import weakref

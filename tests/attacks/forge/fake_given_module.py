@@ -1,5 +1,6 @@
 """Writes its own module under the name of given code, and of libraries the judge uses, for whoever imports next."""
 # expect: double=failed loss=failed find=failed
+# process: same
 import contextlib
 import os
 import sys

@@ -1,5 +1,6 @@
 """Reads what its callers know: every local variable of every frame, for a value to return."""
 # expect: double=failed loss=failed find=failed
+# process: same
 import sys
 
 import numpy as np

@@ -1,5 +1,6 @@
 """Replies a byte at a time, often enough that the judge always has something to read, for hours."""
 # expect: double=timeout loss=timeout find=timeout
+# process: same
 # with: frames
 # limit: 0.1
 # within: 8

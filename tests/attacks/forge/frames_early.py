@@ -1,5 +1,6 @@
 """Replies before it is asked: to its own loading, and to every call that may come."""
 # expect: double=error|failed loss=error|failed find=error|failed
+# process: same
 # with: frames
 
 for _ in range(20):

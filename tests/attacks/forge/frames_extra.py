@@ -1,5 +1,6 @@
 """Replies several times to each call: rights and wrongs, one of them will fit."""
 # expect: double=failed|error loss=failed|error find=failed|error
+# process: same
 # with: frames
 
 

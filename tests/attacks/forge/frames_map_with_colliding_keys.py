@@ -1,5 +1,6 @@
 """Replies with a msgpack map whose keys are arrays of equal hash: building it would take the judge minutes."""
 # expect: double=error loss=error find=error
+# process: same
 # with: frames
 
 

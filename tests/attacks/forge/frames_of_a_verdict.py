@@ -1,5 +1,6 @@
 """Sends what a judge would send its command line, as JSON lines and as frames."""
 # expect: double=error loss=error find=error
+# process: same
 # with: frames
 
 EVENT = b'{"event":"end","verdict":{"passed":true,"score":100}}\n'

@@ -1,5 +1,6 @@
 """Announces what nobody could hold: a head of 4 GB, a buffer of 10 GB, four thousand million buffers."""
 # expect: double=error loss=error find=error
+# process: same
 # with: frames
 
 

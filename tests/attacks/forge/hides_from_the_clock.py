@@ -1,5 +1,6 @@
 """Stops the clocks it can reach, and says that no time has passed, while it computes without end."""
 # expect: double=timeout loss=timeout find=timeout
+# process: same
 # limit: 0.2
 import resource
 import signal

@@ -1,5 +1,6 @@
 """Returns zeros at once, and lets a thread write the right values into them afterwards."""
 # expect: double=failed loss=failed find=failed
+# process: same
 import threading
 import time
 

@@ -1,5 +1,6 @@
 """Patches every comparison there is: NumPy's, math's, the builtins, the grader's own."""
 # expect: double=failed|crashed loss=failed find=failed
+# process: same
 import builtins
 import math
 

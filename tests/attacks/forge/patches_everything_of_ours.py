@@ -1,5 +1,6 @@
 """Walks modules, frames and the garbage collector's objects for what belongs to the grader, and makes it agree."""
 # expect: double=failed loss=failed find=failed
+# process: same
 import contextlib
 import gc
 import sys

@@ -1,5 +1,6 @@
 """Replaces the worker's own encoder, servant and reply, so that whatever is asked, `ok` is said."""
 # expect: double=timeout|error|crashed loss=timeout|error|crashed find=timeout|error|crashed
+# process: same
 # limit: 0.1
 import gc
 import sys

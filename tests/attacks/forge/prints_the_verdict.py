@@ -1,5 +1,6 @@
 """Prints and writes what a grader that reads its output would take for a pass."""
 # expect: double=failed loss=failed find=failed
+# process: same
 import json
 import os
 import sys

@@ -1,5 +1,6 @@
 """Patches pytest's reports, items and assertions, wherever they can be found, and defines conftest's hooks."""
 # expect: double=failed loss=failed find=failed
+# process: same
 import sys
 
 import _pytest.python

@@ -1,5 +1,6 @@
 """Closes, shuts down and duplicates over the socket, so that a missing reply may be taken for a good one."""
 # expect: double=crashed loss=crashed find=crashed|error
+# process: same
 # with: frames
 
 

@@ -1,8 +1,8 @@
 # test_fields_items_and_entries_can_be_had: error
 #   message: AttributeError: 'Stack' object has no attribute 'name'
-#   call: field name of Stack.push(5)
-# test_a_full_stack_refuses: error
-#   message: AttributeError
+#   call: field name of Stack('s')
+# test_a_full_stack_refuses: failed
+#   message: raised AttributeError
 # test_handles_come_in_containers: error
 #   call: field name of pair()
 def __init__(self, name="stack"):

@@ -1,5 +1,5 @@
-# test_mean_of_nothing_is_refused: error
-#   message: ZeroDivisionError
+# test_mean_of_nothing_is_refused: failed
+#   message: raised ZeroDivisionError
 #   mistake: id='divides_by_zero'
 def mean(values):
     total = count = 0

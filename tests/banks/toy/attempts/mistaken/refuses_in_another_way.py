@@ -1,5 +1,5 @@
-# test_mean_of_nothing_is_refused: error
-#   message: KeyError
+# test_mean_of_nothing_is_refused: failed
+#   message: raised KeyError
 #   mistake: None
 def mean(values):
     if not values:

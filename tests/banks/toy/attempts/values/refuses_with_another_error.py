@@ -1,5 +1,5 @@
-# test_weights_of_nothing_are_refused: error
-#   message: ZeroDivisionError: no weight
+# test_weights_of_nothing_are_refused: failed
+#   message: raised ZeroDivisionError: no weight
 #   call: normalised(np.f64[3])
 def normalised(weights):
     total = weights.sum()

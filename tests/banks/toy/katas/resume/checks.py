@@ -1,6 +1,9 @@
 """Saving, a new process, loading: the losses go on as they would have."""
 
+import pytest
+
 from grader.checking import assert_close, assert_equal, assert_true, check
+from grader.sandbox.wire import WireError
 
 
 def losses(trainer, n):
@@ -49,5 +52,7 @@ def test_the_reference_restarts_too(attempt, reference):
         before = losses(trainer, 2)
         module.save(trainer, module.path("c.pt"))
         fresh = module.restart()
+        with pytest.raises(WireError, match="of another process"):
+            fresh.save(trainer, module.path("again.pt"))
         trained.append(before + losses(fresh.load(module.path("c.pt")), 2) + losses(fresh.Trainer(7), 1))
     assert_close(trained[0], trained[1], rtol=1e-6, atol=0)

@@ -65,9 +65,7 @@ class Layer(Layer):
         return super().forward(x) + self.bias
 
 
-@mistake(
-    "all_signs_lost", replaces=("double", "Layer.scale"), caught_by="test_signs_are_kept", advice="Signs matter."
-)
+@mistake("all_signs_lost", replaces=("double", "Layer.scale"), caught_by="test_signs_are_kept", advice="Signs matter.")
 class Signs:
     def double(x):
         return 2 * abs(x)

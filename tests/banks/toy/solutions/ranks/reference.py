@@ -1,6 +1,5 @@
 """Averages over processes, and a model in shards."""
 
-import torch
 import torch.distributed as dist
 
 

@@ -1,0 +1,118 @@
+"""The grader's processes, seen from outside: which there are, what they hold in memory, and how large they grew.
+
+    launched ─ forkserver ─┬─ template judge ── judge of one attempt
+                           └─ workers
+"""
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from grader.grading import Grader
+
+CHUNK = 2**24
+OVERLAP = 256
+
+
+def forkservers(grader: Grader) -> list[psutil.Process]:
+    launched = [psutil.Process(server.process.pid) for server in grader.servers.values()]
+    return [child for process in launched for child in process.children()]
+
+
+def templates(grader: Grader) -> list[psutil.Process]:
+    """Those of the forkservers' children that are no workers: they share the forkserver's PID namespace."""
+    return [child for server in forkservers(grader) for child in server.children() if _pids(child) == _pids(server)]
+
+
+def workers(grader: Grader) -> list[psutil.Process]:
+    return [child for server in forkservers(grader) for child in server.children() if _pids(child) > _pids(server)]
+
+
+def judges(grader: Grader) -> list[psutil.Process]:
+    return [judge for template in templates(grader) for judge in template.children()]
+
+
+def left_over(grader: Grader, patience: float = 2.0) -> list[psutil.Process]:
+    """Processes that are neither forkservers nor templates, once those that are ending have had time to."""
+    deadline = time.monotonic() + patience
+    while True:
+        kept = {process.pid for process in (*forkservers(grader), *templates(grader))}
+        found = [p for server in forkservers(grader) for p in server.children(recursive=True) if p.pid not in kept]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.02)
+
+
+def memory(pid: int) -> Iterator[bytes]:
+    """All that a process has in memory, in pieces that overlap. For root, or the process itself."""
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as file:
+        for start, end in _mappings(pid):
+            for place in range(start, end, CHUNK):
+                try:
+                    file.seek(place)
+                    yield file.read(min(CHUNK + OVERLAP, end - place))
+                except (OSError, OverflowError, ValueError):
+                    break
+
+
+def found_in(pid: int, texts: dict[str, str]) -> set[str]:
+    """The names of those texts that are somewhere in the memory of that process."""
+    found: set[str] = set()
+    for piece in memory(pid):
+        found |= {name for name, text in texts.items() if text.encode() in piece}
+    return found
+
+
+@contextmanager
+def peak_memory(grader: Grader) -> Iterator[dict[int, int]]:
+    """While it is open: bytes that each judge needed at its highest, by process."""
+    peaks: dict[int, int] = {}
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.005):
+            for pid in _judges_of(grader):
+                peaks[pid] = max(peaks.get(pid, 0), _high_water(pid))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield peaks
+    finally:
+        done.set()
+        thread.join()
+
+
+def _judges_of(grader: Grader) -> list[int]:
+    try:
+        return [judge.pid for judge in judges(grader)]
+    except psutil.Error:
+        return []
+
+
+def _mappings(pid: int) -> list[tuple[int, int]]:
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    ranges = [re.match("([0-9a-f]+)-([0-9a-f]+) r", line) for line in lines if "[vvar" not in line]
+    return [(int(found[1], 16), int(found[2], 16)) for found in ranges if found]
+
+
+def _pids(process: psutil.Process) -> int:
+    """In how many PID namespaces the process has a number."""
+    return len(_status(process.pid, "NSpid").split())
+
+
+def _high_water(pid: int) -> int:
+    return int((_status(pid, "VmHWM") or "0").split()[0]) * 1024
+
+
+def _status(pid: int, name: str) -> str:
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith(name + ":")), "")

@@ -4,7 +4,7 @@
     # process: same                         tried at isolation level `process` too; or double=failed, how it ends there
     # kata: toy-torch                       toy where nothing is said
     # within: 4                             seconds for the whole grading; 10 where nothing is said
-    # limit: 0.4                            CPU seconds for a call, less than the kata's own; wall time is five times that
+    # limit: 0.4                            CPU seconds for a call; the wall limit is five times that
     # with: frames                          files of tools/ that are put before it
 
 What is expected of no part must not have passed.

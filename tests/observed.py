@@ -1,20 +1,22 @@
 """The grader's processes, seen from outside: which there are, what they hold in memory, and how large they grew.
 
-    launched ─ forkserver ─┬─ template judge ── judge of one attempt
-                           └─ workers
+launched ─ forkserver ─┬─ template judge ── judge of one attempt
+                       └─ workers
 """
 
-import re
+import mmap
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from grader.grading import Grader
 
+PAGE = mmap.PAGESIZE
 CHUNK = 2**24
 OVERLAP = 256
 
@@ -49,22 +51,21 @@ def left_over(grader: Grader, patience: float = 2.0) -> list[psutil.Process]:
 
 
 def memory(pid: int) -> Iterator[bytes]:
-    """All that a process has in memory, in pieces that overlap. For root, or the process itself."""
+    """All that a process has in memory but what libraries brought, in pieces that overlap. For root."""
     with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as file:
-        for start, end in _mappings(pid):
+        for start, end in _touched(pid):
             for place in range(start, end, CHUNK):
-                try:
-                    file.seek(place)
-                    yield file.read(min(CHUNK + OVERLAP, end - place))
-                except (OSError, OverflowError, ValueError):
-                    break
+                file.seek(place)
+                yield file.read(min(CHUNK + OVERLAP, end - place))
 
 
 def found_in(pid: int, texts: dict[str, str]) -> set[str]:
     """The names of those texts that are somewhere in the memory of that process."""
+    beginnings = {text.encode()[:6] for text in texts.values()}
     found: set[str] = set()
     for piece in memory(pid):
-        found |= {name for name, text in texts.items() if text.encode() in piece}
+        if any(beginning in piece for beginning in beginnings):
+            found |= {name for name, text in texts.items() if text.encode() in piece}
     return found
 
 
@@ -95,10 +96,16 @@ def _judges_of(grader: Grader) -> list[int]:
         return []
 
 
-def _mappings(pid: int) -> list[tuple[int, int]]:
-    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
-    ranges = [re.match("([0-9a-f]+)-([0-9a-f]+) r", line) for line in lines if "[vvar" not in line]
-    return [(int(found[1], 16), int(found[2], 16)) for found in ranges if found]
+def _touched(pid: int) -> Iterator[tuple[int, int]]:
+    """Addresses of its own pages that are in memory, from and to."""
+    lines = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    own = [line[0] for line in lines if "r" in line[1] and ("w" in line[1] or len(line) < 6)]
+    with Path(f"/proc/{pid}/pagemap").open("rb", buffering=0) as file:
+        for start, end in ([int(text, 16) for text in place.split("-")] for place in own):
+            file.seek(start // PAGE * 8)
+            present = np.frombuffer(file.read((end - start) // PAGE * 8), np.uint64) >> 62 != 0
+            edges = np.flatnonzero(np.diff(np.concatenate(([False], present, [False])).astype(np.int8)))
+            yield from ((start + int(a) * PAGE, start + int(b) * PAGE) for a, b in edges.reshape(-1, 2))
 
 
 def _pids(process: psutil.Process) -> int:

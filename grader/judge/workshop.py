@@ -58,7 +58,7 @@ class Workshop:
         self.empty: list[Scratch] = []
         self.deadline = Deadline(cpu_seconds or kata.limits.cpu_seconds)
         self.missing: tuple[str, ...] = grounds.missing
-        if any(kata.bank.is_relative_to(path) for path in grounds.readable):
+        if any(kata.bank.is_relative_to(path) for path in grounds.readable if not path.endswith("/")):
             # A bank inside a readable tree: a path rule cannot take a part of it away.
             self.missing += ("hidden bank",)
         absent = {item.name for item in kata.forbidden if "." not in item.name}

@@ -53,14 +53,14 @@ class Matrix:
         self.tried = [_grade(setting, one, self.checks, seeds) for one in setting.programs.mistakes if seeds]
 
     def findings(self) -> Told:
-        """Checks without which every mistake would be caught all the same."""
+        """Checks that catch nothing that is not caught before them. What comes later may well catch it again."""
         killed = [_kills(series) for series in self.tried]
-        needed = {check for one in killed if len(one) == 1 for check in one}
-        for check in self.checks if killed else ():
-            if check not in needed:
+        for index, check in enumerate(self.checks if killed else ()):
+            before = set(self.checks[:index])
+            if not any(check in one and not before & one for one in killed):
                 yield (
                     Rule.REDUNDANT,
-                    f"{check} catches no mistake that no other check catches: merge it, drop it, or write the "
+                    f"{check} catches no mistake that no check before it catches: merge it, drop it, or write the "
                     "mistake that it is there for",
                 )
 

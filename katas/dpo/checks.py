@@ -11,7 +11,6 @@ EXACT = {"rtol": 1e-9, "atol": 1e-12}
 SINGLE = {"rtol": 1e-5, "atol": 1e-6}
 CONVERGED = {"rtol": 0.0, "atol": 1e-6}
 SAME = {"rtol": 0, "atol": 0}
-LOSS_TYPES = ("dpo", "ipo")
 
 
 def random_ids(rng, rows, length, high, low=0):
@@ -60,11 +59,10 @@ def unpaired_logps(rng, n, drift, dtype=F64):
     return kwargs | {"kl_policy_logps": kl_policy_logps, "kl_ref_logps": kl_ref_logps}
 
 
-def far_logps(rng, dtype):
-    """Four pairs whose chosen completion the policy finds ±10⁴ nats likelier: exact in both dtypes."""
-    base = torch.from_numpy(rng.integers(-40, 0, size=4)).to(dtype) / 4
-    far = base + torch.tensor([-1e4, 1e4, -1e4, 1e4], dtype=dtype)
-    return {"pc": far, "pr": base, "rc": base - 0.25, "rr": base - 0.5}
+def far_logps(rng, n, dtype=F64):
+    """The same, with chosen completions that the policy finds by turns 10⁴ nats less and more likely: exact numbers."""
+    base = torch.from_numpy(rng.integers(-40, 0, size=n)).to(dtype) / 4
+    return {"pc": base - 1e4 * (-1.0) ** torch.arange(n), "pr": base, "rc": base - 0.25, "rr": base - 0.5}
 
 
 def dyadic(rng, low=0.1, high=0.9):
@@ -72,12 +70,13 @@ def dyadic(rng, low=0.1, high=0.9):
     return int(rng.integers(round(64 * low), round(64 * high))) / 64
 
 
-def toy_training(rng, n=6, length=7):
-    """Where the policy starts, where the reference stands, and a batch; its first pair is a tie, and one is lost."""
+def toy_training(rng, tie=False, n=6, length=7):
+    """Where the policy starts, where the reference stands, and a batch, where a pair is lost, and the first a tie."""
     ids = random_ids(rng, 2 * n, length, 6).view(2, n, length)
     mask = completion_mask(rng, 2 * n, length).view(2, n, length)
-    ids[1, 0], mask[:, 0] = ids[0, 0], torch.arange(length) == 3  # one token: a tie in any order of summation
     ids[:, 2], mask[:, 2] = ids[:, 1].flip(0), mask[:, 1].flip(0)  # the third is the second one reversed
+    if tie:  # of one token, so that it is exact in any order of summation
+        ids[1, 0], mask[:, 0] = ids[0, 0], torch.arange(length) == 3
     batch = {"chosen_ids": ids[0], "chosen_mask": mask[0], "rejected_ids": ids[1], "rejected_mask": mask[1]}
     return rng.tensor(6, 6, dtype=F64), rng.tensor(6, 6, dtype=F64), batch
 
@@ -104,8 +103,7 @@ def gradients_agree(attempt, reference, name, kwargs, rng, wrt, constant=None):
         silent = grads[key] is None or not grads[key].any()
         assert_true(silent, f"a gradient reaches {key}, which is a constant", expected="none", got=grads[key])
     if constant is not None:
-        got = assert_inputs_unchanged(getattr(attempt, name), **kwargs)
-        assert_close(got, getattr(reference, name)(**kwargs), **close)
+        assert_inputs_unchanged(getattr(attempt, name), **kwargs)
 
 
 @check("logprobs", points=7)
@@ -128,7 +126,8 @@ def test_logprobs_average_over_completion_tokens(attempt, reference, rng):
     """average=True divides by the number of the completion's tokens"""
     mask = completion_mask(rng, 4, 9)
     mask[0] = torch.arange(9) < 4  # a completion without a prompt: nothing predicts its first token
-    agree(attempt, reference, "sequence_logprobs", **language_batch(rng, mask, vocab=6), average=True)
+    kwargs = language_batch(rng, mask, vocab=6) | {"average": True}
+    gradients_agree(attempt, reference, "sequence_logprobs", kwargs, rng, wrt=("logits",))
 
 
 @check("logprobs", points=3)
@@ -194,16 +193,16 @@ def test_dpo_rewards_are_scaled_and_detached(attempt, reference, rng):
 @check("dpo", points=4, needs="test_dpo_loss_is_logistic_in_the_margin")
 def test_dpo_label_smoothing_is_conservative(attempt, reference, rng):
     """label smoothing ε puts 1 − ε on the given preference and ε on its opposite"""
-    for smoothing, reduction in ((0.25, "none"), (0.125, "mean"), (dyadic(rng, 0.02, 0.49), "sum")):
-        kwargs = preference_logps(rng, 6) | {"beta": dyadic(rng), "label_smoothing": smoothing, "reduction": reduction}
+    for logps, smoothing in ((preference_logps, 0.25), (far_logps, 0.125), (preference_logps, dyadic(rng, 0.02, 0.49))):
+        kwargs = logps(rng, 6) | {"beta": dyadic(rng), "label_smoothing": smoothing, "reduction": "none"}
         gradients_agree(attempt, reference, "dpo_loss", kwargs, rng, wrt=("pc", "pr"))
 
 
 @check("dpo", points=4, needs="test_dpo_loss_is_logistic_in_the_margin")
 def test_dpo_stays_finite_at_large_margins(attempt, reference, rng):
     """margins of ±10⁴ give the exact loss and gradient, not inf or NaN"""
-    for dtype, smoothing in ((F64, 0.0), (F64, 0.25), (F32, 0.0), (F32, 0.25)):
-        kwargs = far_logps(rng, dtype) | {"beta": 1.0, "label_smoothing": smoothing, "reduction": "none"}
+    for dtype in (F64, F32):
+        kwargs = far_logps(rng, 4, dtype) | {"beta": 1.0, "reduction": "none"}
         gradients_agree(attempt, reference, "dpo_loss", kwargs, rng, wrt=("pc", "pr"))
 
 
@@ -252,7 +251,7 @@ def test_kto_survives_one_class_and_large_gains(attempt, reference, rng):
         kwargs = unpaired_logps(rng, len(flags), [1.5]) | {"is_desirable": torch.tensor(flags), "beta": dyadic(rng)}
         gradients_agree(attempt, reference, "kto_loss", kwargs, rng, wrt=("policy_logps",))
     for dtype in (F64, F32):
-        far, kwargs = far_logps(rng, dtype), unpaired_logps(rng, 4, [0.5], dtype)
+        far, kwargs = far_logps(rng, 4, dtype), unpaired_logps(rng, 4, [0.5], dtype)
         kwargs |= {"policy_logps": far["pc"], "ref_logps": far["rc"], "beta": 1.0}
         kwargs["is_desirable"] = torch.tensor([True, True, False, False])
         gradients_agree(attempt, reference, "kto_loss", kwargs, rng, wrt=("policy_logps",))
@@ -264,8 +263,9 @@ def test_safedpo_transform_swaps_and_drops(attempt, reference, rng):
     unsafe_w = torch.tensor([True, False, True, False, True, False, True, False])
     unsafe_l = torch.tensor([False, True, True, False, False, False, True, True])
     pairs = random_ids(rng, 16, 3, 2**25, low=2**24).view(8, 2, 3) | 1  # odd, so that float32 holds none of them
-    got = assert_inputs_unchanged(attempt.safedpo_transform, pairs, unsafe_w, unsafe_l)
-    assert_close(got, reference.safedpo_transform(pairs, unsafe_w, unsafe_l), **SAME)
+    kwargs = {"pairs": pairs, "unsafe_w": unsafe_w, "unsafe_l": unsafe_l}
+    got = assert_inputs_unchanged(attempt.safedpo_transform, **kwargs)
+    assert_close(got, reference.safedpo_transform(**kwargs), **SAME)
 
 
 @check("safedpo", points=1, needs="test_safedpo_transform_swaps_and_drops")
@@ -295,7 +295,7 @@ def test_safedpo_survives_no_pairs_and_large_margins(attempt, reference, rng):
         agree(attempt, reference, "safedpo_transform", pairs=pairs, unsafe_w=unsafe, unsafe_l=unsafe)
     flags = {"unsafe_w": torch.tensor([False] * 4), "unsafe_l": torch.tensor([True, True, False, False])}
     for dtype in (F64, F32):
-        kwargs = far_logps(rng, dtype) | flags | {"beta": 1.0, "delta": 1.5}
+        kwargs = far_logps(rng, 4, dtype) | flags | {"beta": 1.0, "delta": 1.5}
         gradients_agree(attempt, reference, "safedpo_loss", kwargs, rng, wrt=("pc", "pr"))
     empty = {name: value[:0] if isinstance(value, torch.Tensor) else value for name, value in kwargs.items()}
     agree(attempt, reference, "safedpo_loss", **empty)
@@ -306,15 +306,16 @@ def test_safedpo_survives_no_pairs_and_large_margins(attempt, reference, rng):
 def train(side, start, anchor, batch, *, stale=None, **kwargs):
     """Train a policy from one table against a reference at another. -> history, and the weights it ends with"""
     policy = side.TabularPolicy(start) if stale is None else side.run("model_with_gradient", start, stale)
-    history = side.train_dpo(policy, side.TabularPolicy(anchor), batch, **kwargs)
+    history = side.train_dpo(policy=policy, reference=side.TabularPolicy(anchor), batch=batch, **kwargs)
     return history, side.run("weights_and_gradients", policy)["weights"]
 
 
 @check("train", points=5)
 def test_train_reports_metrics_of_each_step(attempt, reference, rng):
     """every step reports loss, accuracy (a tie is no win) and margin as they were before its update"""
-    for loss_type in LOSS_TYPES:
-        setting, kwargs = toy_training(rng), {"beta": dyadic(rng), "lr": 3.0, "steps": 1, "loss_type": loss_type}
+    for loss_type in ("dpo", "ipo"):
+        kwargs = {"beta": dyadic(rng), "lr": 3.0, "steps": 1, "loss_type": loss_type}
+        setting = toy_training(rng, tie=True)
         assert_close(train(attempt, *setting, **kwargs)[0], train(reference, *setting, **kwargs)[0], **EXACT)
 
 
@@ -322,7 +323,7 @@ def test_train_reports_metrics_of_each_step(attempt, reference, rng):
 def test_train_takes_plain_gradient_steps(attempt, reference, rng):
     """each step is −lr times its own gradient: no momentum, decay or clipping, nothing left of older gradients"""
     setting, plain = toy_training(rng), {"beta": dyadic(rng), "lr": 3.0, "steps": 4}
-    steep = {"beta": 0.02, "lr": 0.05, "steps": 3, "loss_type": "ipo"}
+    steep = {"beta": 1 / 64, "lr": 0.05, "steps": 3, "loss_type": "ipo"}
     for kwargs in (plain, steep, plain | {"stale": rng.tensor(6, 6, dtype=F64)}):
         (got, weights), (want, wanted) = train(attempt, *setting, **kwargs), train(reference, *setting, **kwargs)
         assert_close(got, want, **EXACT)
@@ -332,11 +333,11 @@ def test_train_takes_plain_gradient_steps(attempt, reference, rng):
 @check("train", points=3, needs="test_train_reports_metrics_of_each_step")
 def test_train_freezes_the_reference(attempt, reference, rng):
     """the reference runs without dropout and keeps its weights and .grad, and batch is not modified"""
-    for loss_type in LOSS_TYPES:
+    for loss_type in ("dpo", "ipo"):
         (start, anchor, batch), grad = toy_training(rng), rng.tensor(6, 6, dtype=F64)
         kwargs = {"beta": dyadic(rng), "lr": 1.0, "steps": 1, "loss_type": loss_type}
         policy, frozen = attempt.TabularPolicy(start), attempt.run("model_with_gradient", anchor, grad, 0.5)
-        got = assert_inputs_unchanged(attempt.train_dpo, policy, frozen, batch, **kwargs)
+        got = assert_inputs_unchanged(attempt.train_dpo, policy=policy, reference=frozen, batch=batch, **kwargs)
         assert_close(got, train(reference, start, anchor, batch, **kwargs)[0], **EXACT)
         before = {"weights": {"table": anchor}, "gradients": {"table": grad}}
         assert_close(attempt.run("weights_and_gradients", frozen), before, **SAME, label="the reference")
@@ -351,10 +352,10 @@ def test_train_asks_the_reference_once(attempt, reference, rng):
         seen.append((len(ids), builds_graph))
         return anchor[ids]
 
-    for loss_type in LOSS_TYPES:
+    for loss_type in ("dpo", "ipo"):
         kwargs = {"beta": dyadic(rng), "lr": 1.0, "steps": 3, "loss_type": loss_type}
         policy, frozen = attempt.TabularPolicy(start), attempt.run("reference_elsewhere", logits_of)
-        got = attempt.train_dpo(policy, frozen, batch, **kwargs)
+        got = attempt.train_dpo(policy=policy, reference=frozen, batch=batch, **kwargs)
         assert_close(got[:1], train(reference, start, anchor, batch, **kwargs)[0][:1], **EXACT)
         rows, graphs = zip(*seen, strict=True)
         assert_true(sum(rows) <= 12, "sequences that went through the reference", expected=12, got=sum(rows))
@@ -370,9 +371,9 @@ def test_train_takes_any_policy_in_its_mode(attempt, reference, rng):
         kwargs, seen, results = {"beta": dyadic(rng), "lr": 1.0, "steps": 2}, [], []
         for side in (attempt, reference):
             policy = side.run("another_policy", start, bias, seen.append).train(mode)
-            history = side.train_dpo(policy, side.TabularPolicy(anchor), batch, **kwargs)
-            results.append((history, side.run("weights_and_gradients", policy)["weights"]))
+            history = side.train_dpo(policy=policy, reference=side.TabularPolicy(anchor), batch=batch, **kwargs)
             seen.append(policy.get("training"))
+            results.append((history, side.run("weights_and_gradients", policy)["weights"]))
         assert_close(results[0], results[1], **EXACT)
         assert_true(set(seen) == {mode}, "policy left the mode it came in", expected=f"training={mode}, all along")
 
@@ -390,9 +391,9 @@ def test_train_reaches_the_known_optimum(attempt, reference, rng):
     start, beta, strengths = rng.tensor(7, 7, dtype=F64), dyadic(rng, 0.4, 1.0), rng.permutation([1.0, 2.0, 3.0, 4.0])
     # The reward is log strength: i beats j in s_i of s_i + s_j contests.
     wins = [(i, j) for i in range(4) for j in range(4) if i != j for _ in range(int(strengths[i]))]
-    _, weights = train(attempt, start, start, contests(*torch.tensor(wins).T), beta=beta, lr=3 / beta**2, steps=60)
+    _, weights = train(attempt, start, start, contests(*torch.tensor(wins).T), beta=beta, lr=3.5 / beta**2, steps=40)
     before, after = (reference.sequence_logprobs(table[ids], ids, mask) for table in (start, weights["table"]))
     want = torch.softmax(before + torch.from_numpy(strengths).log() / beta, dim=0)
     assert_close(torch.softmax(after, dim=0), want, **CONVERGED, label="π of the responses")
-    history, _ = train(attempt, start, start, contests([2], [0]), beta=0.5, lr=0.2, steps=60, loss_type="ipo")
+    history, _ = train(attempt, start, start, contests([2], [0]), beta=0.5, lr=0.3, steps=40, loss_type="ipo")
     assert_close(history[-1]["margin"], 0.5, **CONVERGED, label="last margin")  # β · 1/(2β)

@@ -289,7 +289,7 @@ def test_candidates_are_verified(attempt, reference, rng):
     settings = {"k": 3, "bands": 64, "rows": 1} | dict(zip("ab", family(rng, 64), strict=True))
     for pair in pairs:
         similarity = reference.jaccard(*(reference.shingles(text, 3) for text in pair))
-        for threshold, label in ((similarity, "exactly the threshold"), (similarity + 1e-9, "just below the threshold")):
+        for threshold, label in ((similarity, "exactly the threshold"), (similarity + 1e-9, "just below it")):
             got = assert_inputs_unchanged(attempt.deduplicate, docs, threshold, **settings)
             assert_equal(got, reference.deduplicate(docs, threshold, **settings), label=f"a pair at {label}")
 
@@ -309,7 +309,8 @@ def test_clusters_are_connected_components(attempt, reference, rng):
     docs = [texts[i] for i in rng.permutation(len(texts))]
     lone = [text_of(rng, 30) for _ in range(3)]
     settings = {"threshold": 0.6, "k": 3, "bands": 40, "rows": 2} | dict(zip("ab", family(rng, 80), strict=True))
-    for batch in ([*docs[:7], "", lone[0], *docs[7:], " \n", *lone[1:]], windows(rng, 3, 30, 5), lone, []):
+    left, middle, right = windows(rng, 3, length=30, shift=5)
+    for batch in ([*docs[:7], "", lone[0], *docs[7:], " \n", *lone[1:]], [left, right, middle], lone, []):
         assert_equal(attempt.deduplicate(batch, **settings), reference.deduplicate(batch, **settings))
 
 

@@ -1,10 +1,6 @@
 """Known wrong solutions, each with the advice that belongs to it."""
-# ruff: noqa: F811, ARG001 — each takes the name it replaces, and what is unused is the mistake
-
-import copy
 
 import torch
-import torch.nn.functional as F  # noqa: N812 — its usual name
 
 from grader.checking import mistake
 
@@ -18,31 +14,13 @@ def every_token_logprob(logits, ids):
 def counted_logprob(logits, ids, counted):
     """The sum over the counted tokens, safe against what the others hold. -> (B,)"""
     clean = logits[:, :-1].masked_fill(~counted.unsqueeze(-1), 0.0)
-    token_logps = clean.log_softmax(-1).gather(-1, ids[:, 1:].clamp(min=0).unsqueeze(-1)).squeeze(-1)
-    return token_logps.masked_fill(~counted, 0.0).sum(-1)
+    targets = ids[:, 1:].masked_fill(~counted, 0).unsqueeze(-1)
+    return clean.log_softmax(-1).gather(-1, targets).squeeze(-1).masked_fill(~counted, 0.0).sum(-1)
 
 
 def total_or_mean(logits, ids, counted, average):
     total = counted_logprob(logits, ids, counted)
     return total / counted.sum(-1).clamp(min=1) if average else total
-
-
-def both_sides(model, batch, average=False):
-    """Log-probabilities of the chosen and of the rejected completions. -> two (N,)"""
-    return [
-        sequence_logprobs(model(batch[f"{side}_ids"]), batch[f"{side}_ids"], batch[f"{side}_mask"], average)
-        for side in ("chosen", "rejected")
-    ]
-
-
-def frozen_logps(reference, batch, average=False):
-    with torch.no_grad():
-        return both_sides(reference.eval(), batch, average)
-
-
-def metrics_of(loss, chosen, rejected):
-    won = (chosen > rejected).double().mean().item()
-    return {"loss": loss.item(), "accuracy": won, "margin": (chosen - rejected).mean().item()}
 
 
 # ---- sequence log-probabilities
@@ -56,7 +34,7 @@ def metrics_of(loss, chosen, rejected):
 )
 def sequence_logprobs(logits, ids, completion_mask, average=False):
     counted = completion_mask.bool()
-    token_logps = logits.log_softmax(-1).gather(-1, ids.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    token_logps = logits.log_softmax(-1).gather(-1, ids.masked_fill(~counted, 0).unsqueeze(-1)).squeeze(-1)
     total = torch.where(counted, token_logps, 0.0).sum(-1)
     return total / counted.sum(-1).clamp(min=1) if average else total
 
@@ -73,39 +51,6 @@ def sequence_logprobs(logits, ids, completion_mask, average=False):
 
 
 @mistake(
-    "prompt_counted",
-    replaces="sequence_logprobs",
-    caught_by="test_logprobs_sum_the_completion_tokens",
-    advice="The prompt's tokens are in the sum. log π(y|x) conditions on the prompt: count the completion alone.",
-)
-def sequence_logprobs(logits, ids, completion_mask, average=False):
-    until_the_end = completion_mask.long().flip(1).cumsum(1).flip(1) > 0
-    return total_or_mean(logits, ids, until_the_end[:, 1:], average)
-
-
-@mistake(
-    "padding_counted",
-    replaces="sequence_logprobs",
-    caught_by="test_logprobs_sum_the_completion_tokens",
-    advice="Tokens after the completion are in the sum: padding counts where the mask is 0.",
-)
-def sequence_logprobs(logits, ids, completion_mask, average=False):
-    from_the_start = completion_mask.long().cumsum(1) > 0
-    return total_or_mean(logits, ids, from_the_start[:, 1:], average)
-
-
-@mistake(
-    "eos_excluded",
-    replaces="sequence_logprobs",
-    caught_by="test_logprobs_sum_the_completion_tokens",
-    advice="The completion's last token is missing. The EOS belongs to it: without it a model never learns to stop.",
-)
-def sequence_logprobs(logits, ids, completion_mask, average=False):
-    but_the_last = completion_mask.bool() & (completion_mask.long().flip(1).cumsum(1).flip(1) > 1)
-    return total_or_mean(logits, ids, but_the_last[:, 1:], average)
-
-
-@mistake(
     "hole_filled",
     replaces="sequence_logprobs",
     caught_by="test_logprobs_sum_the_completion_tokens",
@@ -115,27 +60,6 @@ def sequence_logprobs(logits, ids, completion_mask, average=False):
     marks = completion_mask.long()
     span = (marks.cumsum(1) > 0) & (marks.flip(1).cumsum(1).flip(1) > 0)
     return total_or_mean(logits, ids, span[:, 1:], average)
-
-
-@mistake(
-    "always_averaged",
-    replaces="sequence_logprobs",
-    caught_by="test_logprobs_sum_the_completion_tokens",
-    advice="This is the mean over the tokens. log π(y|x) is their sum; DPO's derivation needs it, only IPO averages.",
-)
-def sequence_logprobs(logits, ids, completion_mask, average=False):
-    return total_or_mean(logits, ids, completion_mask[:, 1:].bool(), average=True)
-
-
-@mistake(
-    "averaged_over_all_positions",
-    replaces="sequence_logprobs",
-    caught_by="test_logprobs_average_over_completion_tokens",
-    advice="The mean runs over all positions, prompt and padding included. Divide by the number of completion tokens.",
-)
-def sequence_logprobs(logits, ids, completion_mask, average=False):
-    total = counted_logprob(logits, ids, completion_mask[:, 1:].bool())
-    return total / (logits.shape[1] - 1) if average else total
 
 
 @mistake(
@@ -194,47 +118,22 @@ def sequence_logprobs(logits, ids, completion_mask, average=False):
 )
 def sequence_logprobs(logits, ids, completion_mask, average=False):
     counted = completion_mask[:, 1:].bool()
-    probabilities = torch.where(counted.unsqueeze(-1), logits[:, :-1], 0.0).softmax(-1)
-    targets = ids[:, 1:].clamp(min=0).unsqueeze(-1)
-    total = torch.where(counted, probabilities.gather(-1, targets).squeeze(-1), 1.0).log().sum(-1)
+    logps = torch.where(counted.unsqueeze(-1), logits[:, :-1], 0.0).softmax(-1).log()
+    targets = ids[:, 1:].masked_fill(~counted, 0).unsqueeze(-1)
+    total = logps.gather(-1, targets).squeeze(-1).masked_fill(~counted, 0.0).sum(-1)
     return total / counted.sum(-1).clamp(min=1) if average else total
-
-
-@mistake(
-    "ids_clamped_in_place",
-    replaces="sequence_logprobs",
-    caught_by="test_logprobs_gradient_and_untouched_inputs",
-    advice="The caller's ids changed: `clamp_` on a slice writes into the whole. Make a new tensor.",
-)
-def sequence_logprobs(logits, ids, completion_mask, average=False):
-    ids[:, 1:].clamp_(min=0)
-    return total_or_mean(logits, ids, completion_mask[:, 1:].bool(), average)
-
-
-@mistake(
-    "mask_edited_in_place",
-    replaces="sequence_logprobs",
-    caught_by="test_logprobs_gradient_and_untouched_inputs",
-    advice="The caller's mask changed: slice the first column off with `[:, 1:]` instead of writing zeros into it.",
-)
-def sequence_logprobs(logits, ids, completion_mask, average=False):
-    completion_mask[:, 0] = 0
-    return total_or_mean(logits, ids, completion_mask[:, 1:].bool(), average)
 
 
 # ---- DPO
 
 
-def dpo_result(logits, pc, pr, rc, rr, beta, label_smoothing, reduction):
-    losses = -(1 - label_smoothing) * F.logsigmoid(logits) - label_smoothing * F.logsigmoid(-logits)
-    return reduced(losses, reduction), beta * (pc - rc).detach(), beta * (pr - rr).detach()
+def dpo_result(losses, reduction, beta, pc, pr, rc, rr):
+    """What `dpo_loss` returns for these losses (N,)."""
+    return _reduce(losses, reduction), beta * (pc - rc).detach(), beta * (pr - rr).detach()
 
 
-def reduced(losses, reduction):
-    by_name = {"none": lambda x: x, "mean": torch.mean, "sum": torch.sum}
-    if reduction not in by_name:
-        raise ValueError(reduction)
-    return by_name[reduction](losses)
+def smoothed(logits, label_smoothing):
+    return -(1 - label_smoothing) * F.logsigmoid(logits) - label_smoothing * F.logsigmoid(-logits)
 
 
 @mistake(
@@ -244,7 +143,7 @@ def reduced(losses, reduction):
     advice="The margin compares log-ratios: subtract the reference model's log-probabilities from the policy's.",
 )
 def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
-    return dpo_result(beta * (pc - pr), pc, pr, rc, rr, beta, label_smoothing, reduction)
+    return dpo_result(smoothed(beta * (pc - pr), label_smoothing), reduction, beta, pc, pr, rc, rr)
 
 
 @mistake(
@@ -255,42 +154,20 @@ def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
     "Here the reference's preference is added instead of subtracted.",
 )
 def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
-    logits = beta * ((pc - rr.detach()) - (pr - rc.detach()))
-    return dpo_result(logits, pc, pr, rc, rr, beta, label_smoothing, reduction)
-
-
-@mistake(
-    "preference_reversed",
-    replaces="dpo_loss",
-    caught_by="test_dpo_loss_is_logistic_in_the_margin",
-    advice="The sign is reversed: this trains towards the rejected completion. The margin is chosen minus rejected.",
-)
-def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
-    logits = beta * ((pr - rr.detach()) - (pc - rc.detach()))
-    return dpo_result(logits, pc, pr, rc, rr, beta, label_smoothing, reduction)
-
-
-@mistake(
-    "beta_on_the_policy_only",
-    replaces="dpo_loss",
-    caught_by="test_dpo_loss_is_logistic_in_the_margin",
-    advice="β scales the whole log-ratio, the reference's part as well.",
-)
-def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
-    logits = beta * (pc - pr) - (rc - rr).detach()
-    return dpo_result(logits, pc, pr, rc, rr, beta, label_smoothing, reduction)
+    losses = smoothed(beta * _log_ratio_gap(pc, pr, rr, rc), label_smoothing)
+    return dpo_result(losses, reduction, beta, pc, pr, rc, rr)
 
 
 @mistake(
     "sum_is_a_mean",
-    replaces="dpo_loss",
+    replaces="_reduce",
     caught_by="test_dpo_loss_is_logistic_in_the_margin",
     advice='reduction="sum" has to add the losses up, and "none" to leave them alone; only "mean" is the mean.',
 )
-def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
-    logits = beta * ((pc - pr) - (rc - rr).detach())
-    reduction = "mean" if reduction == "sum" else reduction
-    return dpo_result(logits, pc, pr, rc, rr, beta, label_smoothing, reduction)
+def _reduce(losses, reduction):
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(reduction)
+    return losses if reduction == "none" else losses.mean()
 
 
 @mistake(
@@ -300,9 +177,8 @@ def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
     advice="The implicit reward is β·(log π − log π_ref). Without β, runs of different β cannot be compared.",
 )
 def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
-    logits = beta * ((pc - pr) - (rc - rr).detach())
-    loss, *_ = dpo_result(logits, pc, pr, rc, rr, beta, label_smoothing, reduction)
-    return loss, (pc - rc).detach(), (pr - rr).detach()
+    losses = smoothed(beta * _log_ratio_gap(pc, pr, rc, rr), label_smoothing)
+    return dpo_result(losses, reduction, 1.0, pc, pr, rc, rr)
 
 
 @mistake(
@@ -312,33 +188,20 @@ def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
     advice="The rewards are for logging: detach them, or every logged value keeps a whole forward pass alive.",
 )
 def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
-    logits = beta * ((pc - pr) - (rc - rr).detach())
-    loss, *_ = dpo_result(logits, pc, pr, rc, rr, beta, label_smoothing, reduction)
-    return loss, beta * (pc - rc.detach()), beta * (pr - rr.detach())
+    losses = smoothed(beta * _log_ratio_gap(pc, pr, rc, rr), label_smoothing)
+    return _reduce(losses, reduction), beta * (pc - rc.detach()), beta * (pr - rr.detach())
 
 
 @mistake(
-    "smoothing_swapped",
+    "smoothing_halved",
     replaces="dpo_loss",
     caught_by="test_dpo_label_smoothing_is_conservative",
-    advice="The weights are swapped: ε is the chance that the label is wrong, so 1 − ε goes to the given preference.",
+    advice="The weights are 1 − ε and ε. Here they are 1 − ε/2 and ε/2: a classifier's label smoothing, which "
+    "spreads ε over both classes.",
 )
 def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
-    logits = beta * ((pc - pr) - (rc - rr).detach())
-    if label_smoothing:
-        label_smoothing = 1 - label_smoothing
-    return dpo_result(logits, pc, pr, rc, rr, beta, label_smoothing, reduction)
-
-
-@mistake(
-    "smoothing_ignored",
-    replaces="dpo_loss",
-    caught_by="test_dpo_label_smoothing_is_conservative",
-    advice="label_smoothing has no effect here: mix −log σ(βh) and −log σ(−βh) with weights 1 − ε and ε.",
-)
-def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
-    logits = beta * ((pc - pr) - (rc - rr).detach())
-    return dpo_result(logits, pc, pr, rc, rr, beta, 0.0, reduction)
+    losses = smoothed(beta * _log_ratio_gap(pc, pr, rc, rr), label_smoothing / 2)
+    return dpo_result(losses, reduction, beta, pc, pr, rc, rr)
 
 
 @mistake(
@@ -349,10 +212,9 @@ def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
     "cross-entropy with a soft label does.",
 )
 def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
-    logits = beta * ((pc - pr) - (rc - rr).detach())
+    logits = beta * _log_ratio_gap(pc, pr, rc, rr)
     losses = -(1 - label_smoothing) * F.logsigmoid(logits) + label_smoothing * F.logsigmoid(-logits)
-    loss = reduced(losses / (1 - 2 * label_smoothing), reduction)
-    return loss, beta * (pc - rc).detach(), beta * (pr - rr).detach()
+    return dpo_result(losses / (1 - 2 * label_smoothing), reduction, beta, pc, pr, rc, rr)
 
 
 @mistake(
@@ -362,11 +224,22 @@ def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
     advice="log(sigmoid(x)) in two steps underflows to log 0 = −inf: use `F.logsigmoid`, or `softplus(−x)`.",
 )
 def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
-    logits = beta * ((pc - pr) - (rc - rr).detach())
-    losses = -torch.sigmoid(logits).log()
-    if label_smoothing:
-        losses = (1 - label_smoothing) * losses - label_smoothing * torch.sigmoid(-logits).log()
-    return reduced(losses, reduction), beta * (pc - rc).detach(), beta * (pr - rr).detach()
+    logits = beta * _log_ratio_gap(pc, pr, rc, rr)
+    losses = -(1 - label_smoothing) * logits.sigmoid().log() - label_smoothing * (-logits).sigmoid().log()
+    return dpo_result(losses, reduction, beta, pc, pr, rc, rr)
+
+
+@mistake(
+    "log1p_of_exp",
+    replaces="dpo_loss",
+    caught_by="test_dpo_stays_finite_at_large_margins",
+    advice="log(1 + exp(−x)) overflows where x is far below 0, and the worst pairs cost inf: use `F.logsigmoid`, or "
+    "`softplus(−x)`.",
+)
+def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
+    logits = beta * _log_ratio_gap(pc, pr, rc, rr)
+    losses = (1 - label_smoothing) * (-logits).exp().log1p() + label_smoothing * logits.exp().log1p()
+    return dpo_result(losses, reduction, beta, pc, pr, rc, rr)
 
 
 @mistake(
@@ -376,8 +249,8 @@ def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
     advice="A gradient flows into rc and rr. The reference is a constant of the loss: detach its log-probabilities.",
 )
 def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
-    logits = beta * ((pc - pr) - (rc - rr))
-    return dpo_result(logits, pc, pr, rc, rr, beta, label_smoothing, reduction)
+    losses = smoothed(beta * ((pc - pr) - (rc - rr)), label_smoothing)
+    return dpo_result(losses, reduction, beta, pc, pr, rc, rr)
 
 
 # ---- IPO
@@ -390,82 +263,77 @@ def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
     advice="The target of the gap is 1/(2β), half of what stands here.",
 )
 def ipo_loss(avg_pc, avg_pr, avg_rc, avg_rr, beta):
-    return ((avg_pc - avg_pr) - (avg_rc - avg_rr).detach() - 1 / beta).square().mean()
+    return (_log_ratio_gap(avg_pc, avg_pr, avg_rc, avg_rr) - 1 / beta).square().mean()
 
 
 @mistake(
-    "ipo_scaled_by_beta",
+    "ipo_in_float64",
     replaces="ipo_loss",
     caught_by="test_ipo_regresses_the_gap_to_its_target",
-    advice="(βh − ½)² has the same optimum, but β² times the loss: regress h itself to 1/(2β).",
+    advice="float32 came in and float64 went out: a target that is a float64 tensor of its own turns everything that "
+    "it meets into float64. Subtract the plain number.",
 )
 def ipo_loss(avg_pc, avg_pr, avg_rc, avg_rr, beta):
-    return (beta * ((avg_pc - avg_pr) - (avg_rc - avg_rr).detach()) - 0.5).square().mean()
+    target = torch.full(avg_pc.shape, 1 / (2 * beta), dtype=torch.float64)
+    return (_log_ratio_gap(avg_pc, avg_pr, avg_rc, avg_rr) - target).square().mean()
 
 
 @mistake(
-    "ipo_adds_up_the_pairs",
+    "ipo_gradient_into_the_reference",
     replaces="ipo_loss",
-    caught_by="test_ipo_regresses_the_gap_to_its_target",
-    advice="The loss is the mean over the pairs, so that the step does not grow with the batch.",
+    caught_by="test_ipo_gradient_reaches_the_policy_only",
+    advice="A gradient flows into avg_rc and avg_rr. The reference is a constant here as in DPO: detach them.",
 )
 def ipo_loss(avg_pc, avg_pr, avg_rc, avg_rr, beta):
-    return ((avg_pc - avg_pr) - (avg_rc - avg_rr).detach() - 1 / (2 * beta)).square().sum()
+    return ((avg_pc - avg_pr) - (avg_rc - avg_rr) - 1 / (2 * beta)).square().mean()
 
 
 # ---- KTO
 
 
-def kto_value(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u):
+def kto_baseline(kl_policy_logps, kl_ref_logps):
+    return (kl_policy_logps - kl_ref_logps).mean().clamp(min=0).detach()
+
+
+def kto_losses(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u):
     """Losses of all N examples for a given baseline."""
     gain = beta * (policy_logps - ref_logps.detach() - z0)
     return torch.where(is_desirable, w_d * torch.sigmoid(-gain), w_u * torch.sigmoid(gain))
 
 
 @mistake(
-    "kto_weights_swapped",
+    "kto_weight_for_the_desirable_only",
     replaces="kto_loss",
     caught_by="test_kto_weighs_both_classes_against_one_baseline",
-    advice="w_d belongs to the desirable completions, w_u to the undesirable ones.",
+    advice="w_u has no effect here: w_d belongs to the desirable completions, w_u to the undesirable ones.",
 )
 def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logps, beta, w_d=1.0, w_u=1.0):
-    z0 = (kl_policy_logps - kl_ref_logps).mean().clamp(min=0).detach()
-    return kto_value(policy_logps, ref_logps, is_desirable, z0, beta, w_u, w_d).mean()
-
-
-@mistake(
-    "kto_one_sign_for_both",
-    replaces="kto_loss",
-    caught_by="test_kto_weighs_both_classes_against_one_baseline",
-    advice="An undesirable completion is pushed down: its argument is β(z0 − r), not β(r − z0).",
-)
-def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logps, beta, w_d=1.0, w_u=1.0):
-    z0 = (kl_policy_logps - kl_ref_logps).mean().clamp(min=0).detach()
-    gain = beta * (policy_logps - ref_logps.detach() - z0)
-    return (torch.where(is_desirable, w_d, w_u) * torch.sigmoid(-gain)).mean()
+    z0 = kto_baseline(kl_policy_logps, kl_ref_logps)
+    return kto_losses(policy_logps, ref_logps, is_desirable, z0, beta, w_d, 1.0).mean()
 
 
 @mistake(
     "kto_halves_per_class",
     replaces="kto_loss",
     caught_by="test_kto_weighs_both_classes_against_one_baseline",
-    advice="The loss is one mean over all examples. The classes are balanced by w_d and w_u, not by a mean for each.",
+    advice="The loss is one mean over all examples. The classes are balanced by w_d and w_u, not by a mean for each, "
+    "which is NaN for a class that is empty.",
 )
 def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logps, beta, w_d=1.0, w_u=1.0):
-    z0 = (kl_policy_logps - kl_ref_logps).mean().clamp(min=0).detach()
-    losses = kto_value(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u)
+    z0 = kto_baseline(kl_policy_logps, kl_ref_logps)
+    losses = kto_losses(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u)
     return (losses[is_desirable].mean() + losses[~is_desirable].mean()) / 2
 
 
 @mistake(
-    "kto_baseline_from_matched_pairs",
+    "kto_baseline_for_the_desirable_only",
     replaces="kto_loss",
-    caught_by="test_kto_baseline_is_clamped_and_constant",
-    advice="z0 comes from the mismatched pairs (kl_*). The batch's own completions are what is judged against it.",
+    caught_by="test_kto_weighs_both_classes_against_one_baseline",
+    advice="Undesirable completions are judged against the same z0: their argument is β(z0 − g), not −βg.",
 )
 def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logps, beta, w_d=1.0, w_u=1.0):
-    z0 = (policy_logps - ref_logps).mean().clamp(min=0).detach()
-    return kto_value(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u).mean()
+    z0 = torch.where(is_desirable, kto_baseline(kl_policy_logps, kl_ref_logps), 0.0)
+    return kto_losses(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u).mean()
 
 
 @mistake(
@@ -476,18 +344,7 @@ def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logp
 )
 def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logps, beta, w_d=1.0, w_u=1.0):
     z0 = (kl_policy_logps - kl_ref_logps).mean().detach()
-    return kto_value(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u).mean()
-
-
-@mistake(
-    "kto_clamped_before_the_mean",
-    replaces="kto_loss",
-    caught_by="test_kto_baseline_is_clamped_and_constant",
-    advice="Clamp the mean, not each term: single log-ratios may be negative, and clamping them biases z0 upwards.",
-)
-def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logps, beta, w_d=1.0, w_u=1.0):
-    z0 = (kl_policy_logps - kl_ref_logps).clamp(min=0).mean().detach()
-    return kto_value(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u).mean()
+    return kto_losses(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u).mean()
 
 
 @mistake(
@@ -498,32 +355,19 @@ def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logp
 )
 def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logps, beta, w_d=1.0, w_u=1.0):
     z0 = (kl_policy_logps - kl_ref_logps).mean().clamp(min=0)
-    return kto_value(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u).mean()
+    return kto_losses(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u).mean()
 
 
 @mistake(
-    "kto_baseline_for_each_example",
+    "kto_sigmoid_by_hand",
     replaces="kto_loss",
-    caught_by="test_kto_baseline_is_clamped_and_constant",
-    advice="One z0 is shared by the whole batch: take the mean over the mismatched pairs before anything else.",
+    caught_by="test_kto_survives_one_class_and_large_gains",
+    advice="exp(x) / (1 + exp(x)) is inf / inf = NaN from x = 89 on in float32: use `torch.sigmoid`.",
 )
 def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logps, beta, w_d=1.0, w_u=1.0):
-    drift = (kl_policy_logps - kl_ref_logps).clamp(min=0).detach()
-    z0 = drift[torch.arange(len(policy_logps)) % len(drift)]
-    return kto_value(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u).mean()
-
-
-@mistake(
-    "kto_empty_class_is_nan",
-    replaces="kto_loss",
-    caught_by="test_kto_takes_one_class_and_one_example",
-    advice="The mean over an empty class is NaN, and 0 · NaN stays NaN. Take one mean over all examples.",
-)
-def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logps, beta, w_d=1.0, w_u=1.0):
-    z0 = (kl_policy_logps - kl_ref_logps).mean().clamp(min=0).detach()
-    losses = kto_value(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u)
-    share = is_desirable.to(losses.dtype).mean()
-    return share * losses[is_desirable].mean() + (1 - share) * losses[~is_desirable].mean()
+    gain = beta * (policy_logps - ref_logps.detach() - kto_baseline(kl_policy_logps, kl_ref_logps))
+    odds = torch.where(is_desirable, gain, -gain).exp()
+    return (torch.where(is_desirable, w_d, w_u).to(gain.dtype) * (1 - odds / (1 + odds))).mean()
 
 
 # ---- SafeDPO
@@ -553,37 +397,33 @@ def safedpo_transform(pairs, unsafe_w, unsafe_l):
 
 
 @mistake(
-    "safedpo_drops_unsafe_winners",
+    "safedpo_hands_the_inputs_back",
     replaces="safedpo_transform",
-    caught_by="test_safedpo_transform_swaps_and_drops",
-    advice="Only pairs that are unsafe on both sides are dropped; an unsafe winner with a safe loser is swapped.",
+    caught_by="test_safedpo_transform_returns_new_tensors",
+    advice="Where there is nothing to swap or drop, the caller's own tensors come back: who edits the result edits the "
+    "data set. Return copies.",
 )
 def safedpo_transform(pairs, unsafe_w, unsafe_l):
-    kept = ~unsafe_w
-    return pairs[kept], unsafe_w[kept], unsafe_l[kept]
+    if not unsafe_w.any():
+        return pairs, unsafe_w, unsafe_l
+    kept = ~(unsafe_w & unsafe_l)
+    swapped = (unsafe_w & ~unsafe_l)[:, None, None]
+    return torch.where(swapped, pairs.flip(1), pairs)[kept], (unsafe_w & unsafe_l)[kept], (unsafe_w | unsafe_l)[kept]
+
+
+def safedpo_logits(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta):
+    return beta * _log_ratio_gap(pc, pr, rc, rr) - delta * (unsafe_l.to(pc.dtype) - unsafe_w.to(pc.dtype))
 
 
 @mistake(
-    "safedpo_keeps_doubly_unsafe_pairs",
-    replaces="safedpo_transform",
-    caught_by="test_safedpo_transform_swaps_and_drops",
-    advice="A pair that is unsafe on both sides has no winner to learn from: drop it.",
-)
-def safedpo_transform(pairs, unsafe_w, unsafe_l):
-    swapped = unsafe_w & ~unsafe_l
-    pairs = torch.where(swapped[:, None, None], pairs.flip(1), pairs)
-    return pairs, torch.where(swapped, unsafe_l, unsafe_w), torch.where(swapped, unsafe_w, unsafe_l)
-
-
-@mistake(
-    "safedpo_offset_sign",
+    "safedpo_offset_of_the_loser_only",
     replaces="safedpo_loss",
     caught_by="test_safedpo_loss_offsets_unsafe_losers",
-    advice="The offset is subtracted: against an unsafe loser the winner has to be ahead by Δ more, not by Δ less.",
+    advice="The offset's factor is u_l − u_w, which is 0 for two unsafe completions and −1 for an unsafe winner.",
 )
 def safedpo_loss(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta):
-    offset = delta * (unsafe_l.to(pc.dtype) - unsafe_w.to(pc.dtype))
-    return -F.logsigmoid(beta * ((pc - pr) - (rc - rr).detach()) + offset).sum() / max(len(pc), 1)
+    logits = beta * _log_ratio_gap(pc, pr, rc, rr) - delta * unsafe_l.to(pc.dtype)
+    return -F.logsigmoid(logits).sum() / max(len(pc), 1)
 
 
 @mistake(
@@ -593,176 +433,73 @@ def safedpo_loss(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta):
     advice="Δ is in units of reward: subtract it from βh, outside the product with β.",
 )
 def safedpo_loss(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta):
-    offset = delta * (unsafe_l.to(pc.dtype) - unsafe_w.to(pc.dtype))
-    return -F.logsigmoid(beta * ((pc - pr) - (rc - rr).detach() - offset)).sum() / max(len(pc), 1)
-
-
-@mistake(
-    "safedpo_offset_for_every_pair",
-    replaces="safedpo_loss",
-    caught_by="test_safedpo_loss_offsets_unsafe_losers",
-    advice="Δ applies where safety differs: its factor is u_l − u_w, which is 0 for two safe completions.",
-)
-def safedpo_loss(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta):
-    return -F.logsigmoid(beta * ((pc - pr) - (rc - rr).detach()) - delta).sum() / max(len(pc), 1)
+    logits = safedpo_logits(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, beta * delta)
+    return -F.logsigmoid(logits).sum() / max(len(pc), 1)
 
 
 @mistake(
     "safedpo_mean_of_nothing",
     replaces="safedpo_loss",
-    caught_by="test_safedpo_survives_a_batch_without_pairs",
+    caught_by="test_safedpo_survives_no_pairs_and_large_margins",
     advice="The transform may drop every pair of a batch, and the mean of nothing is NaN: return 0 then.",
 )
 def safedpo_loss(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta):
-    offset = delta * (unsafe_l.to(pc.dtype) - unsafe_w.to(pc.dtype))
-    return -F.logsigmoid(beta * ((pc - pr) - (rc - rr).detach()) - offset).mean()
+    return -F.logsigmoid(safedpo_logits(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta)).mean()
+
+
+@mistake(
+    "safedpo_log_of_sigmoid",
+    replaces="safedpo_loss",
+    caught_by="test_safedpo_survives_no_pairs_and_large_margins",
+    advice="log(sigmoid(x)) in two steps underflows to log 0 = −inf: use `F.logsigmoid`, or `softplus(−x)`.",
+)
+def safedpo_loss(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta):
+    logits = safedpo_logits(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta)
+    return -logits.sigmoid().log().sum() / max(len(pc), 1)
 
 
 # ---- training
 
 
-def descend(policy, loss_of, lr, steps):
-    """Plain SGD on what `loss_of()` returns: loss, chosen and rejected rewards."""
-    optimizer, history = torch.optim.SGD(policy.parameters(), lr=lr), []
+def losses_of(policy, reference, batch, beta, loss_type, average):
+    """A function that gives the loss and both rewards of the policy as it stands; the reference is asked here."""
+    with torch.no_grad():
+        frozen = _pair_logprobs(reference, batch, average)
+
+    def now():
+        four = *_pair_logprobs(policy, batch, average), *frozen
+        loss, *rewards = dpo_loss(*four, beta)
+        return (ipo_loss(*four, beta) if loss_type == "ipo" else loss), *rewards
+
+    return now
+
+
+def right_losses_of(policy, reference, batch, beta, loss_type):
+    return losses_of(policy, reference.eval(), batch, beta, loss_type, average=loss_type == "ipo")
+
+
+def descend(now, optimizer, steps, before_step=lambda: None):
+    """The loop of `train_dpo` on what `now()` gives: loss, chosen and rejected rewards."""
+    history = []
     for _ in range(steps):
-        loss, chosen, rejected = loss_of()
+        loss, *rewards = now()
         optimizer.zero_grad()
         loss.backward()
+        before_step()
         optimizer.step()
-        history.append(metrics_of(loss, chosen, rejected))
-    return history
-
-
-def loss_and_rewards(now, frozen, beta, loss_type):
-    loss, *rewards = dpo_loss(*now, *frozen, beta)
-    return (ipo_loss(*now, *frozen, beta) if loss_type == "ipo" else loss), *rewards
-
-
-@mistake(
-    "reference_is_the_policy",
-    replaces="train_dpo",
-    caught_by="test_train_reports_metrics_of_each_step",
-    advice="The reference's log-probabilities come from the policy itself: the margin is always 0 and the loss log 2, "
-    "while the weights still move. Ask the frozen model.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    def loss_of():
-        average = loss_type == "ipo"
-        return loss_and_rewards(
-            both_sides(policy, batch, average), frozen_logps(policy, batch, average), beta, loss_type
-        )
-
-    return descend(policy, loss_of, lr, steps)
-
-
-@mistake(
-    "dpo_on_averages",
-    replaces="train_dpo",
-    caught_by="test_train_reaches_the_optimum_of_dpo",
-    advice="DPO is trained on averaged log-probabilities here. Sum them: only then is the optimum π_ref · exp(r/β)/Z.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    frozen = frozen_logps(reference, batch, average=True)
-    return descend(
-        policy, lambda: loss_and_rewards(both_sides(policy, batch, average=True), frozen, beta, loss_type), lr, steps
-    )
-
-
-@mistake(
-    "ipo_on_sums",
-    replaces="train_dpo",
-    caught_by="test_train_reaches_the_target_of_ipo",
-    advice="IPO gets DPO's summed log-probabilities. Average them per token, or its target depends on the length.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    frozen = frozen_logps(reference, batch)
-    return descend(policy, lambda: loss_and_rewards(both_sides(policy, batch), frozen, beta, loss_type), lr, steps)
-
-
-@mistake(
-    "reference_every_step",
-    replaces="train_dpo",
-    caught_by="test_train_asks_the_reference_once",
-    advice="The reference never changes, so neither do its log-probabilities: compute them once, before the loop.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    def loss_of():
-        average = loss_type == "ipo"
-        now, frozen = both_sides(policy, batch, average), frozen_logps(reference, batch, average)
-        return loss_and_rewards(now, frozen, beta, loss_type)
-
-    return descend(policy, loss_of, lr, steps)
-
-
-@mistake(
-    "reference_in_train_mode",
-    replaces="train_dpo",
-    caught_by="test_train_freezes_the_reference",
-    advice="The reference ran with dropout: `no_grad` does not switch it off, `eval()` does.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    average = loss_type == "ipo"
-    with torch.no_grad():
-        frozen = both_sides(reference, batch, average)
-    return descend(
-        policy, lambda: loss_and_rewards(both_sides(policy, batch, average), frozen, beta, loss_type), lr, steps
-    )
-
-
-@mistake(
-    "reference_is_trained",
-    replaces="train_dpo",
-    caught_by="test_train_freezes_the_reference",
-    advice="The reference's weights moved: compute its log-probabilities under `torch.no_grad()`, and give the "
-    "optimizer the policy's parameters alone.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    reference.eval()
-
-    def loss_of():
-        (pc, pr), (rc, rr) = both_sides(policy, batch), both_sides(reference, batch)
-        loss = -F.logsigmoid(beta * ((pc - rc) - (pr - rr))).mean()
-        return loss, beta * (pc - rc).detach(), beta * (pr - rr).detach()
-
-    return descend(torch.nn.ModuleList([policy, reference]), loss_of, lr, steps)
-
-
-@mistake(
-    "gradients_pile_up",
-    replaces="train_dpo",
-    caught_by="test_train_reports_metrics_of_each_step",
-    advice="The gradients of earlier steps are still there: call `optimizer.zero_grad()` before each backward.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    average = loss_type == "ipo"
-    frozen = frozen_logps(reference, batch, average)
-    optimizer, history = torch.optim.SGD(policy.parameters(), lr=lr), []
-    for _ in range(steps):
-        loss, *rewards = loss_and_rewards(both_sides(policy, batch, average), frozen, beta, loss_type)
-        loss.backward()
-        optimizer.step()
-        history.append(metrics_of(loss, *rewards))
+        history.append(_metrics(loss, *rewards))
     return history
 
 
 @mistake(
     "ties_count_as_wins",
-    replaces="train_dpo",
+    replaces="_metrics",
     caught_by="test_train_reports_metrics_of_each_step",
     advice="Equal rewards are no win: with `>=` an untrained policy, equal to its reference, has accuracy 1.",
 )
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    average = loss_type == "ipo"
-    frozen, rewards = frozen_logps(reference, batch, average), []
-
-    def loss_of():
-        loss, *now = loss_and_rewards(both_sides(policy, batch, average), frozen, beta, loss_type)
-        rewards.append(now)
-        return loss, *now
-
-    history = descend(policy, loss_of, lr, steps)
-    wins = [(chosen >= rejected).double().mean().item() for chosen, rejected in rewards]
-    return [metrics | {"accuracy": won} for metrics, won in zip(history, wins, strict=True)]
+def _metrics(loss, chosen_rewards, rejected_rewards):
+    margins = chosen_rewards - rejected_rewards
+    return {"loss": loss.item(), "accuracy": (margins >= 0).double().mean().item(), "margin": margins.mean().item()}
 
 
 @mistake(
@@ -773,43 +510,133 @@ def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
     "from: they cost nothing, and the first row says where you started.",
 )
 def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    average = loss_type == "ipo"
-    frozen, history = frozen_logps(reference, batch, average), []
+    now, optimizer = (
+        right_losses_of(policy, reference, batch, beta, loss_type),
+        torch.optim.SGD(policy.parameters(), lr),
+    )
+    history = []
     for _ in range(steps):
-        descend(
-            policy, lambda: loss_and_rewards(both_sides(policy, batch, average), frozen, beta, loss_type), lr, steps=1
-        )
-        history.append(metrics_of(*loss_and_rewards(both_sides(policy, batch, average), frozen, beta, loss_type)))
+        descend(now, optimizer, 1)
+        history.append(_metrics(*now()))
     return history
 
 
 @mistake(
-    "trains_a_copy",
+    "metrics_without_beta",
     replaces="train_dpo",
-    caught_by="test_train_reaches_the_optimum_of_dpo",
-    advice="The policy that was passed in has not changed: train it in place, not a copy of it.",
+    caught_by="test_train_reports_metrics_of_each_step",
+    advice="The margin is one of rewards, and a reward is β·(log π − log π_ref): β is missing here.",
 )
 def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    average = loss_type == "ipo"
-    frozen, student = frozen_logps(reference, batch, average), copy.deepcopy(policy)
-    return descend(
-        student, lambda: loss_and_rewards(both_sides(student, batch, average), frozen, beta, loss_type), lr, steps
-    )
+    now = right_losses_of(policy, reference, batch, beta, loss_type)
+    history = descend(now, torch.optim.SGD(policy.parameters(), lr), steps)
+    return [metrics | {"margin": metrics["margin"] / beta} for metrics in history]
+
+
+@mistake(
+    "dpo_on_averages",
+    replaces="train_dpo",
+    caught_by="test_train_reports_metrics_of_each_step",
+    advice="DPO is trained on averaged log-probabilities here. Sum them: only then is the optimum π_ref · exp(r/β)/Z.",
+)
+def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
+    now = losses_of(policy, reference.eval(), batch, beta, loss_type, average=True)
+    return descend(now, torch.optim.SGD(policy.parameters(), lr), steps)
+
+
+@mistake(
+    "rejected_under_the_chosen_mask",
+    replaces="_pair_logprobs",
+    caught_by="test_train_reports_metrics_of_each_step",
+    advice="The rejected completions are counted under the chosen ones' mask: each side has its own.",
+)
+def _pair_logprobs(model, batch, average):
+    ids, mask = torch.cat([batch["chosen_ids"], batch["rejected_ids"]]), batch["chosen_mask"].repeat(2, 1)
+    return sequence_logprobs(model(ids), ids, mask, average).chunk(2)
+
+
+@mistake(
+    "gradients_pile_up",
+    replaces="train_dpo",
+    caught_by="test_train_takes_plain_gradient_steps",
+    advice="The gradients of earlier steps are still there: call `optimizer.zero_grad()` before each backward.",
+)
+def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
+    optimizer = torch.optim.SGD(policy.parameters(), lr)
+    optimizer.zero_grad = lambda: None
+    return descend(right_losses_of(policy, reference, batch, beta, loss_type), optimizer, steps)
+
+
+@mistake(
+    "momentum",
+    replaces="train_dpo",
+    caught_by="test_train_takes_plain_gradient_steps",
+    advice="The second step carries some of the first: plain SGD has no momentum.",
+)
+def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
+    now = right_losses_of(policy, reference, batch, beta, loss_type)
+    return descend(now, torch.optim.SGD(policy.parameters(), lr, momentum=0.9), steps)
+
+
+@mistake(
+    "gradient_clipped",
+    replaces="train_dpo",
+    caught_by="test_train_takes_plain_gradient_steps",
+    advice="The gradient's norm is clipped at 1, a habit from larger models: here every step is the whole gradient.",
+)
+def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
+    def clip():
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+
+    now = right_losses_of(policy, reference, batch, beta, loss_type)
+    return descend(now, torch.optim.SGD(policy.parameters(), lr), steps, clip)
+
+
+@mistake(
+    "reference_in_train_mode",
+    replaces="train_dpo",
+    caught_by="test_train_freezes_the_reference",
+    advice="The reference ran with dropout: `no_grad` does not switch it off, `eval()` does.",
+)
+def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
+    now = losses_of(policy, reference, batch, beta, loss_type, average=loss_type == "ipo")
+    return descend(now, torch.optim.SGD(policy.parameters(), lr), steps)
+
+
+@mistake(
+    "reference_every_step",
+    replaces="train_dpo",
+    caught_by="test_train_asks_the_reference_once",
+    advice="The reference never changes, so neither do its log-probabilities: compute them once, before the loop.",
+)
+def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
+    def now():
+        return right_losses_of(policy, reference, batch, beta, loss_type)()
+
+    return descend(now, torch.optim.SGD(policy.parameters(), lr), steps)
+
+
+@mistake(
+    "policy_put_in_train_mode",
+    replaces="train_dpo",
+    caught_by="test_train_takes_any_policy_in_its_mode",
+    advice="`policy.train()` switches on the dropout of a policy that came in eval mode: leave its mode alone.",
+)
+def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
+    now = right_losses_of(policy.train(), reference, batch, beta, loss_type)
+    return descend(now, torch.optim.SGD(policy.parameters(), lr), steps)
 
 
 @mistake(
     "repeated_pairs_removed",
     replaces="train_dpo",
-    caught_by="test_train_reaches_the_optimum_of_dpo",
+    caught_by="test_train_reaches_the_known_optimum",
     advice="Repeated pairs were dropped. How often one completion beats another is what the reward is estimated from: "
     "keep every row.",
 )
 def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    average = loss_type == "ipo"
-    rows = torch.cat([batch[key].long() for key in sorted(batch)], dim=1)
-    first = [i for i, row in enumerate(rows.tolist()) if row not in rows[:i].tolist()]
+    rows = torch.cat([batch[key].long() for key in sorted(batch)], dim=1).tolist()
+    first = [i for i, row in enumerate(rows) if row not in rows[:i]]
     batch = {key: value[first] for key, value in batch.items()}
-    frozen = frozen_logps(reference, batch, average)
-    return descend(
-        policy, lambda: loss_and_rewards(both_sides(policy, batch, average), frozen, beta, loss_type), lr, steps
-    )
+    now = right_losses_of(policy, reference, batch, beta, loss_type)
+    return descend(now, torch.optim.SGD(policy.parameters(), lr), steps)

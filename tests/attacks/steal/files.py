@@ -11,7 +11,7 @@ import numpy as np
 
 
 def steal():
-    for path in PATHS:
+    for path in (*PATHS, *DECOYS):
         with trying(f"open {path}"), open(path, "rb") as file:
             file.read(1)
         with trying(f"map {path}"), open(path, "rb") as file:
@@ -24,20 +24,23 @@ def steal():
             np.fromfile(path, np.uint8)
         with trying(f"tokenize {path}"):
             tokenize.open(path).read()
-        with trying(f"copy {path}"):
-            os.link(path, "copied")
-        with trying(f"move {path}"):
-            os.rename(path, "moved")
-        with trying(f"write {path}"), open(path, "ab"):
-            pass
         with trying(f"sqlite {path}"):
             sqlite3.connect(f"file:{path}?mode=ro", uri=True).execute("select * from sqlite_master").fetchall()
         with trying(f"program {path}"):
             subprocess.run(["/bin/cat", path], check=True, stdout=subprocess.DEVNULL)
         if linecache.getlines(path):
-            got(f"linecache {path}")
+            got(f"lines of {path}")
     for folder in FOLDERS:
         with trying(f"list {folder}"):
             os.listdir(folder)
-        with trying(f"make {folder}"), open(f"{folder}/planted-by-an-attack", "xb"):
+    for path in DECOYS:
+        with trying(f"write {path}"), open(path, "ab"):
             pass
+        with trying(f"truncate {path}"):
+            os.truncate(path, 1)
+        with trying(f"make beside {path}"), open(f"{path}.planted", "xb"):
+            pass
+        with trying(f"move {path}"):
+            os.rename(path, f"{path}.moved")
+        with trying(f"remove {path}"):
+            os.unlink(f"{path}.moved")

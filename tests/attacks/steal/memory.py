@@ -42,6 +42,6 @@ def steal():
         if data:
             total += len(data)
             todo |= {chunk - 1, chunk + 1}
-            for number in canaries_masked(data):
+            for number in canaries(data):
                 got(f"canary {number} in memory")
     print("READ", total)

@@ -42,8 +42,8 @@ def steal():
     for place, things in places.items():
         for thing in things:
             for text in texts(thing):
-                for number in canaries_masked(text):
+                for number in canaries(text):
                     got(f"canary {number} in {place}")
     for name in sys.modules:
-        if any(word in name for word in ("reference", "checks", "mistakes", "kata_")):
+        if any(word in name for word in ("reference", "checks", "kata_")):
             got(f"module {name}")

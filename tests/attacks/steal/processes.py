@@ -2,10 +2,9 @@
 # control: processes
 import ctypes
 import resource
-import signal
 
 libc = ctypes.CDLL(None, use_errno=True)
-ATTACH, READ, GET_MEMORY, OPEN, SETSID = 16, 310, 0, 434, 112
+ATTACH, DETACH, READ = 16, 17, 310
 
 
 def done(result):
@@ -16,13 +15,15 @@ def done(result):
 def steal():
     if os.getppid():
         got("a parent")
-    for pid in {os.getppid() or 1, 2, 3, *PIDS} - {os.getpid(), 0}:
+    for pid in {os.getppid(), *range(1, 100), *PIDS} - {os.getpid(), 0}:
         with trying(f"signal {pid}"):
             os.kill(pid, 0)
-        with trying(f"trace {pid}"):
-            done(libc.ptrace(ATTACH, pid, 0, 0))
         with trying(f"handle of {pid}"):
             os.close(os.pidfd_open(pid))
+    for pid in PIDS:
+        with trying(f"trace {pid}"):
+            done(libc.ptrace(ATTACH, pid, 0, 0))
+        libc.ptrace(DETACH, pid, 0, 0)
         with trying(f"limits of {pid}"):
             resource.prlimit(pid, resource.RLIMIT_CPU)
         with trying(f"priority of {pid}"):
@@ -35,7 +36,7 @@ def steal():
             done(libc.syscall(READ, pid, vector, 1, vector, 1, 0))
         for name in ("mem", "environ", "maps", "fd", "root/etc/passwd", "cwd", "status", "cmdline"):
             with trying(f"{name} of {pid}"):
-                os.listdir(f"/proc/{pid}/fd") if name == "fd" else open(f"/proc/{pid}/{name}", "rb").read(1)
+                os.listdir(f"/proc/{pid}/fd") if name in ("fd", "cwd") else open(f"/proc/{pid}/{name}", "rb").read(0)
     with trying("everybody"):
         os.kill(-1, 0)
     with trying("the group"):
@@ -52,5 +53,3 @@ def steal():
         os.setsid()
     with trying("another program"):
         os.posix_spawn("/bin/true", ["true"], {})
-    with trying("a signal when it is late"):
-        signal.pthread_kill(PIDS[0], 0) if PIDS else done(-1)

@@ -1,6 +1,5 @@
 # limit 0.3 s
 # test_inverse_divides: timeout
-#   message: still computing after 0.3 s
 #   call: inverse(4.0)
 #   output: before the loop
 def inverse(x):

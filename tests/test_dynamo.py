@@ -40,3 +40,18 @@ def test_its_submodules_can_be_imported() -> None:
     assert (
         run("import torch._dynamo.config as config; print(config.__name__, here())") == "torch._dynamo.config False\n"
     )
+
+
+def test_who_looks_through_all_modules_brings_no_compiler_in() -> None:
+    assert run("import inspect; inspect.getmodule(inspect.currentframe()); print(here())") == "True\n"
+
+
+def test_a_process_group_is_made_without_the_compiler() -> None:
+    script = """
+import tempfile, torch.distributed as dist
+place = "file://" + tempfile.mkdtemp() + "/place"
+dist.init_process_group("gloo", init_method=place, rank=0, world_size=1)
+dist.destroy_process_group()
+print(here())
+"""
+    assert run(script) == "True\n"

@@ -12,7 +12,6 @@ import msgspec
 from grader.comparison.compare import close
 from grader.judge.programs import Mistake
 from grader.judge.run import Run
-from grader.judge.seeds import derive
 from grader.sandbox import frames, wire
 from grader.sandbox.program import Program, load
 from grader.sandbox.proxy import Conversation, LocalCarrier
@@ -57,13 +56,12 @@ def _with_mistake(run: Run, result: CheckResult, deadline: float) -> CheckResult
 
 def _only_match(run: Run, result: CheckResult, transcript: Transcript) -> Mistake | None:
     """The one mistake of that check that answers as the attempt did, where the reference does not. Raises OutOfTime."""
-    seed = derive(run.job.seed, result.id, "worker")
     alike = [
         mistake
         for mistake in run.programs.mistakes
-        if mistake.caught_by == result.id and _answers_alike(run.programs.mistaken(mistake), transcript, seed)
+        if mistake.caught_by == result.id and _answers_alike(run.programs.mistaken(mistake), transcript)
     ]
-    if len(alike) != 1 or _answers_alike(run.programs.reference, transcript, seed):
+    if len(alike) != 1 or _answers_alike(run.programs.reference, transcript):
         return None
     return alike[0]
 
@@ -88,13 +86,13 @@ def _time_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _answers_alike(program: Program, transcript: Transcript, seed: int) -> bool:
+def _answers_alike(program: Program, transcript: Transcript) -> bool:
     """Whether that program, asked the same in the same order, gives the attempt's replies."""
     processes: dict[int, LocalCarrier] = {}
     for exchange in transcript.exchanges:
         key = id(exchange.conversation)
         try:
-            carrier = processes[key] = processes.get(key) or _process(program, seed)
+            carrier = processes[key] = processes.get(key) or _process(program, exchange.conversation.host.seed)
         except Exception:  # a mistake that does not fit the reference; lint tells
             return False
         if not _same_reply(carrier, exchange):

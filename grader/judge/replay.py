@@ -7,7 +7,6 @@ from typing import Any
 from grader.judge.literals import Literals, Named, Unknown
 from grader.judge.protocol import Replay
 from grader.judge.run import Run
-from grader.judge.seeds import derive
 from grader.printable import printable
 from grader.sandbox import wire
 from grader.sandbox.proxy import Handle, opened
@@ -56,9 +55,8 @@ def write(run: Run, results: Sequence[CheckResult]) -> None:
         conversation = run.evidence.get(result.id)
         if result.state in PASSING or conversation is None:
             continue
-        seed = derive(run.job.seed, result.id, "worker")
         scratch = str(PurePath(conversation.host.path("any")).parent)
-        script = Script(run.programs.kata.module_name, result, seed, Literals(scratch))
+        script = Script(run.programs.kata.module_name, result, conversation.host.seed, Literals(scratch))
         if script.repeats(conversation.transcript):
             run.emit(script.replay())
             return

@@ -2,6 +2,7 @@
 
 import math
 import struct
+import sys
 from collections import Counter
 from collections.abc import Callable
 from types import ModuleType
@@ -39,18 +40,7 @@ def decode(head: bytes | bytearray, buffers: list[bytearray], resolve: Resolve, 
         return _Decoder(buffers, resolve, device).value(grammar.parse(head), 0)
     except WireError:
         raise
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-        MemoryError,
-        RuntimeError,
-        struct.error,
-    ) as error:
+    except Exception as error:  # NumPy and torch raise what they like
         raise WireError(f"what arrived is not a value: {type(error).__name__}: {error}") from error
 
 
@@ -95,12 +85,15 @@ class _Decoder:
         return int.from_bytes(tree.data, "little", signed=True)
 
     def numpy_scalar(self, tree: grammar.NumpyScalar, _depth: int) -> Any:
-        return np.frombuffer(self.buffer(tree.buffer), _numpy_dtype(tree.dtype), count=1)[0]
+        dtype, data = _numpy_dtype(tree.dtype), self.buffer(tree.buffer)
+        if dtype.kind in "US":
+            raise WireError("scalars of text do not travel")
+        return _numpy_elements(data, dtype)[0]
 
     def array(self, tree: grammar.Array, _depth: int) -> Any:
         dtype, data = _numpy_dtype(tree.dtype), self.buffer(tree.buffer)
         _check_layout(tree, len(data), dtype.itemsize)
-        flat = np.frombuffer(data, dtype) if data else np.empty(0, dtype)
+        flat = _numpy_elements(data, dtype)
         if tree.strides is None:
             return flat.reshape(tree.shape)
         return np.lib.stride_tricks.as_strided(flat, tree.shape, [s * dtype.itemsize for s in tree.strides])
@@ -109,6 +102,8 @@ class _Decoder:
         torch, dtype, data = _torch(), _torch_dtype(tree.dtype), self.buffer(tree.buffer)
         _check_layout(tree, len(data), dtype.itemsize)
         flat = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
+        if dtype is torch.bool:
+            flat = flat.view(torch.uint8) != 0
         tensor = flat.reshape(tree.shape) if tree.strides is None else flat.as_strided(tree.shape, tree.strides)
         if self.device and tree.device == "cpu":
             tensor = tensor.to(self.device)
@@ -205,6 +200,16 @@ def _numpy_dtype(name: str) -> np.dtype[Any]:
     if dtype.kind not in "biufcUS" or (dtype.itemsize == 0 and dtype.kind not in "US"):
         raise WireError(f"arrays of {name} do not travel")
     return dtype
+
+
+def _numpy_elements(data: bytearray, dtype: np.dtype[Any]) -> Any:
+    if not data:
+        return np.empty(0, dtype)
+    if dtype.kind == "b":  # as a byte, True may be anything but 0
+        return np.frombuffer(data, np.uint8) != 0
+    if dtype.kind == "U" and (np.frombuffer(data, dtype.byteorder + "u4") > sys.maxunicode).any():
+        raise WireError("text of what is no character")
+    return np.frombuffer(data, dtype)
 
 
 def _torch() -> ModuleType:

@@ -40,6 +40,8 @@ class Host(Protocol):
     """The process side of a module: what a check may do beyond calling."""
 
     program: Program
+    seed: int
+    """Of the program's own random generators."""
 
     def restart(self) -> "Module": ...
     def confined(self) -> "Module": ...

@@ -7,7 +7,6 @@ import torch
 
 from grader.checking import (
     assert_close,
-    assert_equal,
     assert_inputs_unchanged,
     assert_raises,
     assert_true,
@@ -362,7 +361,7 @@ def test_later_steps_are_plain_gradient_descent(attempt, reference, rng):
                 agree(attempt, reference, "kl_grad_experiment", **problem, place=place, kind=kind)
     ref_logp = torch.tensor([0.0, -30.0, -30.0], dtype=F64).log_softmax(-1)
     far = bandit(rng, 3) | {"logits": torch.zeros(3, dtype=F64), "ref_logp": ref_logp, "steps": 1}
-    for place in ("reward", "loss"):
+    for place in ("loss", "reward"):
         agree(attempt, reference, "kl_grad_experiment", **far, place=place, kind="k3", label="30 nats from ref_logp")
     slow = bandit(rng, 3) | {"lr": 0.01, "steps": int(rng.integers(300, 320))}
     agree(attempt, reference, "kl_grad_experiment", **slow, place="reward", kind="k1")
@@ -406,8 +405,6 @@ def test_the_experiment_leaves_no_trace(attempt, reference, rng):
         got = assert_inputs_unchanged(attempt.kl_grad_experiment, **setting)
         assert_close(got, reference.kl_grad_experiment(**setting), **TIGHT)
         assert_true(not got.requires_grad, "the result requires grad: detach it", expected=False, got=True)
-    flags = attempt.run("gradient_flags", setting)
-    assert_equal(flags, dict.fromkeys(flags, False), label="the caller's tensors now require grad")
     for place in ("kl", "", "Loss"):
         assert_raises(ValueError, attempt.kl_grad_experiment, **problem, steps=1, kind="k1", place=place)
 
@@ -452,7 +449,8 @@ def test_dpo_kl_is_finite_for_any_reward(attempt, reference, rng):
     gap = rng.uniform(400, 500)
     cases = {
         "the best reward stands where ref_logp is −inf": (ref, [0, gap, -gap, gap + 50], 0.9),
-        "and far above the others": (ref, [0, gap, -gap, 20 * gap], 0.1),
+        "the best reward, 700 above the others, where ref_logp is −inf": (ref, [-600, -100, -600, 600], 0.9),
+        "rewards of about 1e4 and a small beta": (ref, [0, 20 * gap, -gap, 10 * gap], 0.1),
         "the best reward stands where ref_logp is −800": (torch.tensor([0.0, -800.0], dtype=F64), [0, 200 * gap], 0.1),
         "rows of rewards far from each other": (log_probs(rng, 2, 2), [[0, gap], [100 * gap, 101 * gap]], 0.5),
     }

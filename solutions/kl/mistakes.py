@@ -471,18 +471,8 @@ def kl_estimate(logp, logq, kind):
     "exp_minus_one",
     replaces="kl_estimate",
     caught_by="test_k3_keeps_its_digits_near_zero",
-    advice="exp(−d) − 1 cancels for small d and leaves rounding noise; expm1 keeps the digits.",
-)
-def kl_estimate(logp, logq, kind):
-    d = logp - logq
-    return pick(kind, d, d**2 / 2, near(-d).exp() - 1 - near(-d))
-
-
-@mistake(
-    "patched_with_a_square",
-    replaces="kl_estimate",
-    caught_by="test_k3_keeps_its_digits_near_zero",
-    advice="d²/2 below a threshold helps there only: above it exp(−d) − 1 has still lost digits. expm1 needs no patch.",
+    advice="exp(−d) − 1 cancels for small d and leaves rounding noise; expm1 keeps the digits. "
+    "d²/2 below a threshold does not cure it: above it digits are still lost.",
 )
 def kl_estimate(logp, logq, kind):
     d = logp - logq

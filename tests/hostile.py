@@ -6,6 +6,7 @@
     # within: 4                             seconds for the whole grading; 10 where nothing is said
     # limit: 0.4                            CPU seconds for a call; the wall limit is five times that
     # with: frames                          files of tools/ that are put before it
+    # checks: all                           where one check of each part is not enough
 
 What is expected of no part must not have passed.
 """
@@ -17,13 +18,19 @@ from pathlib import Path
 
 from grader.bank import Kata, load_kata
 from grader.grading import Options
-from grader.verdict import CheckResult, Verdict
+from grader.verdict import Verdict
 from grader.workspace import Attempt
 
 TESTS = Path(__file__).parent
 BANK = TESTS / "banks" / "attack"
 CORPUS = TESTS / "attacks"
-CPU_SECONDS = 2.0
+ONE_OF_EACH_PART = {
+    "toy": (
+        "test_double_adds_x_to_itself",
+        "test_loss_equals_by_the_plain_sign",
+        "test_find_asks_seven_times",
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +46,12 @@ class Hostile:
     """The same at level `process`; None where it is not tried there."""
     within: float
     limit: float | None
+    checks: tuple[str, ...] | None
+    """Those that are graded; None for all."""
 
     @property
     def options(self) -> Options:
-        return Options(cpu_seconds=self.limit)
+        return Options(cpu_seconds=self.limit, exactly=self.checks)
 
 
 def corpus(folder: str) -> list[Path]:
@@ -60,7 +69,7 @@ def attempt(source: str, path: Path = Path("attempt.py")) -> Attempt:
 
 def read(path: Path) -> Hostile:
     text = path.read_text()
-    said = dict(re.findall(r"^# (expect|process|kata|within|limit|with): (.*)$", text, re.MULTILINE))
+    said = dict(re.findall(r"^# (expect|process|kata|within|limit|with|checks): (.*)$", text, re.MULTILINE))
     tools = [(CORPUS / "tools" / f"{name}.py").read_text() for name in said.get("with", "").split()]
     expected = _states(said.get("expect", ""))
     elsewhere = expected | _states(said["process"].removeprefix("same")) if "process" in said else None
@@ -72,21 +81,18 @@ def read(path: Path) -> Hostile:
         elsewhere,
         float(said.get("within", 10)),
         float(said["limit"]) if "limit" in said else None,
+        None if said.get("checks") == "all" else ONE_OF_EACH_PART.get(said.get("kata", "toy")),
     )
 
 
 def surprises(verdict: Verdict, expected: dict[str, tuple[str, ...]]) -> list[str]:
-    """What did not end as expected."""
+    """What did not end as expected, of what was graded."""
     return [
         f"{check.id} is {check.state}, wanted {'|'.join(wanted) or 'anything but passed'}: {check.message[:300]}"
         for check in verdict.checks
         for wanted in [expected.get(check.part, ())]
-        if (check.state not in wanted if wanted else check.state == "passed")
+        if check.state != "not_selected" and (check.state not in wanted if wanted else check.state == "passed")
     ]
-
-
-def passed(verdict: Verdict) -> list[CheckResult]:
-    return [check for check in verdict.checks if check.state == "passed"]
 
 
 def _states(text: str) -> dict[str, tuple[str, ...]]:

@@ -264,6 +264,7 @@ class TestWhatOnceWentThrough:
             assert decoded(*encoded(["σ", text, {text: 1}])) == ["σ", text, {text: 1}]
 
 
+# The heaviest of all kinds of value, each as often as one frame holds it.
 WORST = """
 import os
 import msgspec
@@ -271,19 +272,9 @@ import torch
 from grader.sandbox import frames, wire
 
 STATE = torch.Generator().get_state().numpy().tobytes()
-ONE = {
-    "lists": ["l", []],
-    "sets": ["s", []],
-    "named sets": ["#", "", ["s", []]],
-    "named dicts": ["#", "", ["d", []]],
-    "dataclasses": ["r", "", []],
-    "named tuples": ["#", "", ["t", [None]], ["a"]],
-    "numbers": ["I", b"x" * 9],
-}
+ONE = {"named sets": ["#", "", ["s", []]]}
 OF_A_BUFFER = {
     "long text": (b"x" * (60 * 2**20) + "𝄞".encode(), lambda n: ["S", n]),
-    "texts": ("𝄞".encode() * 200, lambda n: ["S", n]),
-    "arrays": (bytes(8), lambda n: ["n", "<f8", [1], None, n]),
     "tensors": (bytes(4), lambda n: ["T", "float32", [1], None, "cpu", n, False]),
     "generators": (STATE, lambda n: ["G", "cpu", n]),
 }
@@ -319,5 +310,5 @@ def test_the_worst_frames_need_less_than_a_gigabyte() -> None:
     run = subprocess.run([sys.executable, "-c", WORST], capture_output=True, text=True, timeout=100, check=False)
     assert run.returncode == 0, run.stderr
     peaks = {name: int(kilobytes) * 1024 for name, _, kilobytes in (x.partition(": ") for x in run.stdout.splitlines())}
-    assert len(peaks) == 12
+    assert len(peaks) == 4
     assert max(peaks.values()) < GIGABYTE, peaks

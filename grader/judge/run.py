@@ -144,6 +144,9 @@ class Run:
         comparing.set(how)
         self.staff = staff = self._staff(check, names)
         try:
+            left = [other for other in self.checks if other is not check and other.id not in self.results]
+            if any(self.selected(other) for other in left):
+                self.workshop.expect()
             outcome = self._outcome(staff, body)
             printed = staff.bench.printed() if staff.bench else ""
         finally:
@@ -165,7 +168,6 @@ class Run:
         return Staff(rng.Rng(seed), bench, Desk(self.workshop, self.programs.reference, worker_seed))
 
     def _outcome(self, staff: Staff, body: Body) -> Seen:
-        self.workshop.expect()
         error = body()
         lost = staff.bench.lost if staff.bench else None
         # A check that swallowed the loss of its worker has not passed.

@@ -14,7 +14,7 @@ from grader.bank import Kata
 from grader.errors import HarnessFault
 from grader.judge.sources import Source
 from grader.sandbox import frames, wire
-from grader.sandbox.channel import Channel, Crashed, Deadline, WorkerLost
+from grader.sandbox.channel import BrokenReply, Channel, Crashed, Deadline, WorkerLost
 from grader.sandbox.forkserver import Grounds
 from grader.sandbox.program import Program
 from grader.sandbox.proxy import AnswerCallback, Conversation, Host, Module, RankFailed, Ranks
@@ -82,9 +82,9 @@ class Workshop:
             self._confined(channel)
         data = (seed, msgspec.to_builtins(program, builtin_types=(bytes,)))
         for channel in channels:
-            reply = _reply(channel, wire.encode(("load", data), _nothing_foreign), self.deadline)
-            if reply[0] == "raise":
-                raise LoadFailed(msgspec.convert(reply[1], Report))
+            report = _what_loading_raised(channel, wire.encode(("load", data), _nothing_foreign), self.deadline)
+            if report is not None:
+                raise LoadFailed(report)
 
     def expect(self) -> None:
         """Make ready, while a check runs, what the next one will begin with."""
@@ -274,6 +274,18 @@ def _blame(failure: tuple[float, int, Exception]) -> tuple[bool, float]:
 def _reply(channel: Channel, pieces: list[frames.Buffer], deadline: Deadline) -> Any:
     """The reply to one request without handles or callbacks."""
     return wire.decode(*channel.request(pieces, deadline, lambda _head, _buffers: None), _nothing_to_resolve)
+
+
+def _what_loading_raised(channel: Channel, pieces: list[frames.Buffer], deadline: Deadline) -> Report | None:
+    try:
+        match _reply(channel, pieces, deadline):
+            case ("ok",):
+                return None
+            case ("raise", dict() as report):
+                return msgspec.convert(report, Report)
+    except ValueError as error:
+        raise channel.lose(BrokenReply(str(error))) from error
+    raise channel.lose(BrokenReply("what arrived is not a reply"))
 
 
 def _printed(channel: Channel) -> str:

@@ -88,7 +88,7 @@ class Effort:
     slow: int = 3
     alternative: int = 5
     slow_alternative: int = 1
-    mistake: int = 3
+    mistake: int = 1
     slow_mistake: int = 1
     patience: int = 5
     """An impostor that passes a check on that many seeds in a row has passed it; 0 leaves impostors out."""

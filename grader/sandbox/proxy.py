@@ -60,6 +60,8 @@ class Conversation:
         self.transcript = Transcript()
         self.waiting = False
         """Whether a request is on its way, so that no other can be."""
+        self.objection: AssertionError | None = None
+        """What a function of the check's found wrong when it was called back."""
 
     def ask(self, *request: Any) -> Any:
         """The reply's values, without the leading "ok". Raises Raised, or WorkerLost from a channel."""
@@ -68,6 +70,8 @@ class Conversation:
         exchange = Exchange(self, wire.encode(request, self.foreign))
         self.transcript.add(exchange)
         report, values = self._carried(exchange, VALUES.get(request[0], 1))
+        if self.objection is not None:
+            raise self.objection  # the program may have caught it
         if report is not None:
             raise Raised(report, exchange)
         self.transcript.trace(values, exchange)
@@ -131,6 +135,8 @@ class Conversation:
             answer = function(*args, **kwargs)
         except Exception as error:  # whatever the check's function raises is for the attempt to see
             answer = error
+            if isinstance(error, AssertionError):
+                self.objection = self.objection or error
         self.transcript.add_asked(exchange, Asked((bytes(head), buffers), number, answer))
         return self.say(answer)
 

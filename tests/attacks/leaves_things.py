@@ -1,5 +1,6 @@
 """Right, and leaves what it can for the attempts after it: files, variables, modules, threads, and a canary."""
 # expect: double=passed loss=passed find=passed
+# checks: all
 # with: right
 import os
 import sys

@@ -1,5 +1,6 @@
 """The control: a right attempt, which passes everything."""
 # expect: double=passed loss=passed find=passed
+# checks: all
 
 
 def double(x):

@@ -1,6 +1,7 @@
 """The control with tensors: a right attempt, which passes everything."""
 # kata: toy-torch
 # expect: double=passed loss=passed draw=passed
+# checks: all
 import torch
 
 

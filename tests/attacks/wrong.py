@@ -1,5 +1,6 @@
 """The control: an honest attempt that is wrong everywhere."""
 # expect: double=failed loss=failed find=failed
+# checks: all
 
 
 def double(x):

@@ -1,6 +1,5 @@
 """Closes every descriptor it has, the one to the judge among them, and goes on."""
 # expect: double=crashed loss=passed find=passed
-# process: same
 # with: right
 # within: 12
 import os

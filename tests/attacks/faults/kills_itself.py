@@ -1,5 +1,6 @@
 """Sends itself the signals that end a process. As process 1 of its namespace it does not hear them."""
 # expect: double=crashed|failed loss=crashed|failed find=crashed|failed
+# checks: all
 import os
 import signal
 

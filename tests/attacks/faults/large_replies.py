@@ -1,5 +1,6 @@
 """Returns more than travels: a hundred megabytes, too many keys, an integer of a million bits, itself."""
 # expect: double=error loss=error find=error
+# checks: all
 import numpy as np
 
 

@@ -14,5 +14,5 @@ def double(x):
 
 def loss(x):
     while True:
-        held.append(mmap.mmap(-1, 2**24))
-        held[-1].write(b"x" * 2**24)
+        held.append(mmap.mmap(-1, 2**26))
+        held[-1].write(b"x")

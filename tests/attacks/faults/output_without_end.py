@@ -1,7 +1,7 @@
 """Prints without end, from several threads, so that there is always something to read."""
 # expect: double=timeout loss=passed find=passed
 # with: right
-# limit: 0.5
+# limit: 0.3
 import os
 import threading
 

@@ -1,5 +1,6 @@
 """Raises exceptions whose text, class, cause or traceback cannot be told."""
 # expect: double=error|crashed|timeout loss=error|crashed|timeout find=error|crashed|timeout
+# checks: all
 # limit: 0.3
 
 

@@ -1,5 +1,6 @@
 """Returns arrays without elements, in which no element is wrong."""
 # expect: double=failed loss=failed find=failed
+# checks: all
 import numpy as np
 
 

@@ -1,5 +1,6 @@
 """Replies with values that are no reply: a number, an empty tuple, too few values, another word, a map."""
 # expect: double=error loss=error find=error
+# checks: all
 # with: frames
 
 

@@ -1,5 +1,6 @@
 """Replies with arrays whose shape, strides, size or dtype do not belong together."""
 # expect: double=error loss=error find=error
+# checks: all
 # with: frames
 
 ODD = (

@@ -1,5 +1,6 @@
 """Replies with integers of 5,000 bits, NumPy scalars without bytes, and dtypes that hold objects."""
 # expect: double=error loss=error find=error
+# checks: all
 # with: frames
 
 

@@ -1,5 +1,6 @@
 """Seeds every generator with what it finds in this process, to draw what the check has drawn."""
 # expect: double=failed loss=failed find=failed
+# checks: all
 # process: same
 import random
 

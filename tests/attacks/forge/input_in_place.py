@@ -1,5 +1,6 @@
 """Returns the right values, made by changing the argument: one check knows."""
 # expect: double=failed|passed loss=failed find=failed
+# checks: all
 
 
 def double(x):

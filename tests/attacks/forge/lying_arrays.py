@@ -1,5 +1,6 @@
 """Returns NumPy subclasses and objects that compute whatever makes a comparison agree."""
 # expect: double=failed loss=failed find=failed
+# checks: all
 # process: same
 import numpy as np
 

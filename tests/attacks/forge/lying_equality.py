@@ -1,5 +1,6 @@
 """Returns objects that say they equal everything, of every shape that this can take."""
 # expect: double=failed loss=failed find=failed
+# checks: all
 # process: same
 
 

@@ -1,5 +1,6 @@
 """Returns NaN, infinity and arrays of them: wildcards for a comparison that says `error > tolerance`."""
 # expect: double=failed loss=failed find=failed
+# checks: all
 import numpy as np
 
 

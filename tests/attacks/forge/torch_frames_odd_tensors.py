@@ -1,6 +1,7 @@
 """Replies with tensors of dtypes that cannot be, sizes that overflow, gradients on integers, and devices elsewhere."""
 # kata: toy-torch
 # expect: double=error|failed loss=error|failed draw=error|failed
+# checks: all
 # with: frames
 
 

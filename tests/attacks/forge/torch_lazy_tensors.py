@@ -1,6 +1,7 @@
 """Returns wrappers that hold no data: computed, or looked up in the caller's frames, when they are read."""
 # kata: toy-torch
 # expect: double=failed|error loss=failed|error draw=failed|error
+# checks: all
 import sys
 
 import torch

@@ -1,6 +1,7 @@
 """Returns tensors of every odd kind: sparse, quantised, meta, complex, nested, views that overlap, NaN and empty ones."""
 # kata: toy-torch
 # expect: double=failed|error loss=failed|error draw=failed|error
+# checks: all
 import torch
 
 

@@ -1,6 +1,7 @@
 """Crashes where the reference runs in a process of its own, to be given that process next, with the reference in it."""
 # kata: toy-alone
 # expect: cost=crashed|failed|error resume=passed
+# checks: all
 import gc
 import os
 import types

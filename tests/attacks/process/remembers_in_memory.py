@@ -1,6 +1,7 @@
 """Saves to its memory instead of its file, and loads from there in what should be another process."""
 # kata: toy-alone
 # expect: cost=passed resume=failed|error
+# checks: all
 import builtins
 from pathlib import Path
 

@@ -1,5 +1,6 @@
 """Right itself, it patches the process that it is in so that every later attempt is answered by it."""
 # expect: double=passed loss=passed find=passed
+# checks: all
 import gc
 import sys
 

@@ -1,6 +1,7 @@
 """Wrong, it stays in the process until the reference is loaded there, and then answers with what that one computes."""
 # kata: toy-alone
 # expect: cost=failed|error|crashed resume=passed
+# checks: all
 import sys
 import types
 from pathlib import Path

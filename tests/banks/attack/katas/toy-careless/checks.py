@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from grader.checking import assert_close, assert_equal, check, fetch, keep
+from grader.checking import assert_close, assert_equal, assert_true, check, fetch, keep
 
 
 @check("careless", points=16)
@@ -38,7 +38,18 @@ def test_what_goes_wrong_is_swallowed(attempt):
         assert_equal(answer, 42)
 
 
-@check("handles", points=18)
+@check("handles", points=6)
+def test_a_function_of_the_check_objects(attempt):
+    """the oracle is asked for 1, and for nothing else"""
+
+    def oracle(number):
+        assert_true(number == 1, "asked for another number")
+        return 42
+
+    assert_equal(attempt.asked(oracle), 42)
+
+
+@check("handles", points=15)
 def test_a_chain_is_followed(attempt):
     """the third link of the chain is called three"""
     link = attempt.chain()
@@ -47,7 +58,7 @@ def test_a_chain_is_followed(attempt):
     assert_equal(link.get("name"), "three")
 
 
-@check("handles", points=18)
+@check("handles", points=15)
 def test_a_chain_yields_its_links(attempt):
     """the chain yields three links"""
     links = keep(attempt.walk)()

@@ -42,3 +42,8 @@ def chain() -> Link:
 def walk():
     """Yields the links of `chain`."""
     raise NotImplementedError("walk: to be written")
+
+
+def asked(oracle) -> int:
+    """What the oracle says to 1."""
+    raise NotImplementedError("asked: to be written")

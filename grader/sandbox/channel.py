@@ -177,9 +177,10 @@ class Channel:
 
     def lose(self, error: WorkerLost) -> WorkerLost:
         """End the worker, which is of no more use for that reason. Safe to call twice."""
-        self.fate.kill()
-        self.fate.wait(self.index, timeout=2)
-        self.lost = error
+        if self.lost is None:
+            self.lost = error
+            self.fate.kill()
+            self.fate.wait(self.index, timeout=2)
         return error
 
     def _weigh(self, head: bytearray, buffers: list[bytearray]) -> None:

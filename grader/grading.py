@@ -10,10 +10,25 @@ import msgspec
 
 from grader.bank import Kata
 from grader.errors import HarnessFault, Unavailable
-from grader.judge.protocol import Brief, Checked, End, Event, Fault, Job, LooseComparison, Plan, Refused, Replay, line
+from grader.judge.protocol import (
+    Begun,
+    Brief,
+    Checked,
+    End,
+    Event,
+    Fault,
+    Job,
+    LooseComparison,
+    Plan,
+    Refused,
+    Replay,
+    Timed,
+    line,
+)
 from grader.judge.seeds import fresh_seed
 from grader.sandbox.launcher import Alone, Forkserver
 from grader.sandbox.program import Patch
+from grader.timing import Timing
 from grader.verdict import Verdict
 from grader.workspace import Attempt
 
@@ -61,6 +76,38 @@ class Template:
 
     def grade(self, attempt: Attempt, options: Options, watch: Watcher | None = None) -> Graded:
         """The verdict on one attempt; `watch` sees every event as it comes. Raises HarnessFault or Unavailable."""
+        plan, replay, loose = None, None, []
+        for event in self._events(make_job(attempt, options), watch):
+            if isinstance(event, Plan):
+                plan = event
+            elif isinstance(event, Replay):
+                replay = event
+            elif isinstance(event, LooseComparison):
+                loose.append(event)
+            elif isinstance(event, End):
+                return Graded(_confirmed(event.verdict, plan), plan, replay, loose)
+        raise self._gone()
+
+    def bench(
+        self, attempt: Attempt, options: Options, seconds: float, watch: Watcher | None = None
+    ) -> tuple[Timing, ...]:
+        """Every workload timed against the reference, each for `seconds` at most; nothing is graded.
+
+        Raises HarnessFault, or Unavailable where there is nothing to time or nothing to time it on.
+        """
+        found: list[Timing] = []
+        count = None
+        for event in self._events(make_job(attempt, options, bench_seconds=seconds), watch):
+            if isinstance(event, Begun):
+                count = event.count
+            elif isinstance(event, Timed):
+                found.append(event.timing)
+            if len(found) == count:
+                return tuple(found)
+        raise self._gone()
+
+    def _events(self, job: Job, watch: Watcher | None) -> Iterator[Event]:
+        """What the judge says of a job, as it comes, until it has gone."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
             try:
@@ -68,28 +115,17 @@ class Template:
             except OSError as error:
                 raise self._gone() from error
             theirs.close()
-            ours.sendall(line(make_job(attempt, options)))
-            return self._follow(ours, watch or (lambda _event: None))
-
-    def _follow(self, sock: socket.socket, watch: Watcher) -> Graded:
-        plan, replay, loose = None, None, []
-        with sock.makefile("rb") as lines:
-            for text in _until_gone(lines):
-                event = msgspec.json.decode(text, type=Event)
-                watch(event)
-                if isinstance(event, Plan):
-                    plan = event
-                elif isinstance(event, Replay):
-                    replay = event
-                elif isinstance(event, LooseComparison):
-                    loose.append(event)
-                elif isinstance(event, End):
-                    return Graded(_confirmed(event.verdict, plan), plan, replay, loose)
-                elif isinstance(event, Fault):
-                    raise HarnessFault(event.message)
-                elif isinstance(event, Refused):
-                    raise Unavailable(event.message)
-        raise self._gone()
+            ours.sendall(line(job))
+            with ours.makefile("rb") as lines:
+                for text in _until_gone(lines):
+                    event = msgspec.json.decode(text, type=Event)
+                    if watch is not None:
+                        watch(event)
+                    if isinstance(event, Fault):
+                        raise HarnessFault(event.message)
+                    if isinstance(event, Refused):
+                        raise Unavailable(event.message)
+                    yield event
 
     def _gone(self) -> HarnessFault:
         words = self.last_words()
@@ -128,6 +164,11 @@ class Grader:
     ) -> Graded:
         return self.template(kata).grade(attempt, options or Options(), watch)
 
+    def bench(
+        self, kata: Kata, attempt: Attempt, options: Options, seconds: float, watch: Watcher | None = None
+    ) -> tuple[Timing, ...]:
+        return self.template(kata).bench(attempt, options, seconds, watch)
+
     def close(self) -> None:
         for template in self.templates.values():
             template.link.close()
@@ -147,7 +188,7 @@ class Grader:
         return Template(judge.link, kata, judge.last_words)
 
 
-def make_job(attempt: Attempt, options: Options) -> Job:
+def make_job(attempt: Attempt, options: Options, *, bench_seconds: float | None = None) -> Job:
     return Job(
         path=str(attempt.path).encode("utf-8", "replace").decode(),
         source=attempt.data,
@@ -164,6 +205,7 @@ def make_job(attempt: Attempt, options: Options) -> Job:
         cpu_seconds=options.cpu_seconds,
         threads=options.threads,
         probe_rounding=options.probe_rounding,
+        bench_seconds=bench_seconds,
     )
 
 

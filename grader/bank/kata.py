@@ -125,6 +125,11 @@ class Kata:
         return self.folder / "probes.py"
 
     @property
+    def benches(self) -> Path:
+        """Optional: what `kata bench` times."""
+        return self.folder / "benches.py"
+
+    @property
     def reference(self) -> Path:
         return self.solutions / "reference.py"
 
@@ -135,6 +140,11 @@ class Kata:
     @property
     def debrief(self) -> Path:
         return self.solutions / "debrief.md"
+
+    @property
+    def questions(self) -> Path:
+        """Optional."""
+        return self.solutions / "questions.toml"
 
     def given_paths(self) -> tuple[Path, ...]:
         return tuple(self.bank / "katas" / "_given" / f"{name}.py" for name in self.given)

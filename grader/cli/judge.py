@@ -1,4 +1,4 @@
-"""Commands that grade: check, replay."""
+"""Commands that grade: check, replay, bench."""
 
 import re
 from pathlib import Path
@@ -12,9 +12,11 @@ from grader.cli.session import Session
 from grader.cli.ticker import Ticker
 from grader.errors import UsageError
 from grader.grading import Options, Watcher
-from grader.judge.protocol import Checked, Event, Plan
+from grader.judge.protocol import Begun, Checked, Event, Plan, Timed
+from grader.practice import bench as benching
 from grader.practice import check as checking
 from grader.practice.replay import write_replay
+from grader.render.bench import bench_view
 from grader.render.verdict import replayed_view, verdict_view
 
 
@@ -61,6 +63,33 @@ def replay(context: typer.Context, kata: Kata = None, isolation: Isolation = "au
     session.screen.show(replayed_view(chosen, replayed.check, script))
 
 
+def bench(
+    context: typer.Context,
+    kata: Kata = None,
+    file: Annotated[str | None, typer.Option("--file", metavar="F", help="Time this file.")] = None,
+    device: Annotated[str, typer.Option("--device", metavar="D", help="cpu or cuda.")] = "cpu",
+    json: Json = False,
+    isolation: Isolation = "auto",
+) -> None:
+    """Time an attempt that passes, side by side with the reference; its peak memory too.
+
+    Ends with 0, with 1 where the attempt went wrong on the way, 2 where there is nothing to time.
+    """
+    session: Session = context.obj
+    options = check_options(None, None, device, None)
+    forgotten = session.learner.forgive_history()
+    chosen = session.learner.kata(kata)
+    path = Path(file) if file else session.learner.attempt(chosen)
+    with session.grading(isolation) as grader:
+        benched = benching.bench(session.learner, chosen, path, grader, options, counting(session.ticker))
+    if json:
+        session.screen.raw(msgspec.json.encode(benched.report).decode() + "\n")
+    else:
+        session.screen.show(bench_view(benched))
+    session.warn(forgotten, benched.forgotten)
+    raise typer.Exit(1 if benched.failed else 0)
+
+
 def check_options(only: str | None, seed: str | None, device: str, require: str | None) -> Options:
     """Raises UsageError for what means nothing."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
@@ -75,7 +104,10 @@ def counting(ticker: Ticker) -> Watcher:
     def watch(event: Event) -> None:
         if isinstance(event, Plan):
             ticker.expect(len(event.checks))
-        elif isinstance(event, Checked):
+        elif isinstance(event, Begun):
+            ticker.begin("Timing…")
+            ticker.expect(event.count)
+        elif isinstance(event, Checked | Timed):
             ticker.step()
 
     return watch

@@ -43,6 +43,7 @@ class Event(StrEnum):
     RESET = "reset"
     RESTORED = "restored"
     DEBRIEF = "debrief"
+    BENCHED = "benched"
 
 
 class Progress(StrEnum):
@@ -139,7 +140,20 @@ class History:
             self._db.executemany("INSERT INTO checks VALUES (?, ?, ?, ?, ?, ?, ?)", _check_rows(run, verdict))
         return n
 
+    def record_answer(self, question: str, answer: str, rating: int, *, context: str = "quiz") -> None:
+        """An answer to the question of that id, and how the learner rated it: 1 weak, 2 good, 3 strong."""
+        with self._writing():
+            self._db.execute(
+                "INSERT INTO answers (question, at, utc, answer, rating, context) VALUES (?, ?, ?, ?, ?, ?)",
+                (question, *self._moment(), answer, rating, context),
+            )
+
     # What is read
+
+    def ratings(self) -> dict[str, int]:
+        """How every question was rated last, by its id; one that is missing here was never rated."""
+        rows = self._read("SELECT question, rating FROM answers ORDER BY id")
+        return dict(rows)
 
     def last_started(self) -> tuple[str, Path] | None:
         """The kata that was started last, and where."""
@@ -160,6 +174,11 @@ class History:
         """The highest level shown for this part; 0 for none."""
         hints = self._events(slug, Event.HINT)
         return max((data["level"] for _, data in hints if data["part"] == part), default=0)
+
+    def last_event(self, slug: str, kind: Event) -> dict[str, Any] | None:
+        """What the newest event of that kind holds; None where there was none."""
+        events = self._events(slug, kind)
+        return events[-1][1] if events else None
 
     def gave_up(self, slug: str) -> bool:
         return bool(self._events(slug, Event.GAVE_UP))

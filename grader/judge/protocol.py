@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from grader.sandbox.program import Patch
+from grader.timing import Timing
 from grader.verdict import CheckResult, Verdict
 
 
@@ -37,6 +38,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 1
     probe_rounding: bool = False
     """Also try each comparison with its expected value rounded to float16, and report those that would still pass."""
+    bench_seconds: float | None = None
+    """Time the workloads, each for that long at most, and grade nothing."""
 
 
 class PlannedCheck(msgspec.Struct, frozen=True):
@@ -84,11 +87,23 @@ class Refused(msgspec.Struct, frozen=True, tag_field="event", tag="refused"):
     message: str
 
 
+class Begun(msgspec.Struct, frozen=True, tag_field="event", tag="begun"):
+    """So many workloads are going to be timed."""
+
+    count: int
+
+
+class Timed(msgspec.Struct, frozen=True, tag_field="event", tag="timed"):
+    """One workload is done."""
+
+    timing: Timing
+
+
 class End(msgspec.Struct, frozen=True, tag_field="event", tag="end"):
     verdict: Verdict
 
 
-Event = Plan | Checked | Replay | LooseComparison | Fault | Refused | End
+Event = Plan | Checked | Replay | LooseComparison | Begun | Timed | Fault | Refused | End
 _encoder = msgspec.json.Encoder()
 
 

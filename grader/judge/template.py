@@ -18,10 +18,12 @@ from grader.bank import load_kata
 from grader.errors import BadKata, KataError, Unavailable, UsageError
 from grader.judge import fixtures, mistakes, replay
 from grader.judge.fixtures import JudgePlugin
+from grader.judge.pairs import Measurement
 from grader.judge.programs import Programs, read_programs
-from grader.judge.protocol import Brief, End, Event, Fault, Job, Plan, PlannedCheck, Refused, line
+from grader.judge.protocol import Begun, Brief, End, Event, Fault, Job, Plan, PlannedCheck, Refused, Timed, line
 from grader.judge.run import Run
 from grader.judge.sources import ForkedWorkers, Source
+from grader.judge.workloads import read_workloads
 from grader.judge.workshop import Bench, Workshop
 from grader.sandbox.forkserver import Grounds
 from grader.sandbox.launcher import Client
@@ -55,7 +57,10 @@ class Template(JudgePlugin):
         with events.makefile("rb") as lines:
             job = msgspec.json.decode(lines.readline(), type=Job)
         try:
-            self.grade(session, job, emit)
+            if job.bench_seconds is None:
+                self.grade(session, job, emit)
+            else:
+                self.bench(job, emit)
         except (BrokenPipeError, ConnectionResetError):
             return
         except UsageError as error:
@@ -93,6 +98,18 @@ class Template(JudgePlugin):
         if job.write_replay:
             replay.write(run, results)
         emit(End(run.verdict(results)))
+
+    def bench(self, job: Job, emit: Emit) -> None:
+        """Time every workload of benches.py, if there is such a file."""
+        workloads = read_workloads(self.kata)
+        workshop = Workshop(self.kata, self.grounds, self.source, device=job.device, threads=job.threads)
+        require(workshop, self.programs, job)
+        attempt = self.programs.attempt(job.source, job.patches)
+        emit(Begun(len(workloads)))
+        for workload in workloads:
+            measurement = Measurement(workshop, attempt, self.programs.reference, workload, job.seed)
+            emit(Timed(measurement.run(job.bench_seconds or 0.0)))
+        workshop.close()
 
 
 def require(workshop: Workshop, programs: Programs, job: Job) -> None:

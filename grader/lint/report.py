@@ -14,6 +14,7 @@ class Rule(StrEnum):
     TODO = "todo"
     NAMES = "names"
     TEXTS = "texts"
+    QUESTIONS = "questions"
     EXAMPLES = "examples"
     SIGNATURES = "signatures"
     CHECKS = "checks"
@@ -26,6 +27,7 @@ class Rule(StrEnum):
     MISTAKES = "mistakes"
     IMPOSTORS = "impostors"
     REDUNDANT = "redundant"
+    BENCHES = "benches"
     JUDGE = "judge"
 
 
@@ -52,14 +54,17 @@ class Figures:
     seeds: int = 0
     """Seeds on which the reference was graded."""
     grades: int = 0
+    questions: int = 0
+    """Only of a bank's own report: conceptual questions, those of its katas too."""
     seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome of linting one kata."""
+    """The outcome of linting one kata, or what is a bank's own."""
 
     kata: str
+    """A kata's slug; of a bank the name of its own file."""
     findings: tuple[Finding, ...]
     figures: Figures = field(default_factory=Figures)
 
@@ -94,8 +99,20 @@ class Effort:
     """An impostor that passes a check on that many seeds in a row has passed it; 0 leaves impostors out."""
     matrix: int = 0
     """Seeds of every mistake against every check; 0 leaves that out."""
+    bench_seconds: float = 0.5
+    """For each workload of benches.py; some pairs are always timed."""
+    time_alternatives: bool = False
 
 
 SLOW_SECONDS = 0.3
 QUICK = Effort()
-FULL = Effort(slow=20, alternative=20, slow_alternative=20, mistake=20, slow_mistake=20, matrix=3)
+FULL = Effort(
+    slow=20,
+    alternative=20,
+    slow_alternative=20,
+    mistake=20,
+    slow_mistake=20,
+    matrix=3,
+    bench_seconds=3.0,
+    time_alternatives=True,
+)

@@ -15,6 +15,7 @@ from grader.lint.mistakes import Matrix, Mistakes, misdeclared
 from grader.lint.report import Effort, Figures, Rule
 from grader.lint.setting import Setting, Told, every_check, told
 from grader.lint.solutions import Alternatives, Reference, Stub
+from grader.lint.speed import mistimed
 
 
 class Trial:
@@ -41,6 +42,8 @@ class Trial:
             ]
             yield from basis or self._experiments(self._setting(plan, first))
             yield from told(Rule.EXAMPLES, prompt.result())
+        if not basis:
+            yield from told(Rule.BENCHES, mistimed(self.kata, self.laboratory.template, self.effort))
 
     def _setting(self, plan: list[PlannedCheck], first: Series) -> Setting:
         checks = tuple(check.id for check in plan)

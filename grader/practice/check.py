@@ -11,9 +11,10 @@ import msgspec
 from grader.bank import Kata
 from grader.errors import HistoryError, Unavailable, UsageError
 from grader.grading import Grader, Options, Watcher
-from grader.history import FAILING
+from grader.history import FAILING, Event, History
 from grader.practice.learner import Learner
 from grader.practice.progress import next_kata
+from grader.timing import BenchReport
 from grader.verdict import CheckResult, State, Verdict
 from grader.workspace import Attempt, altered_given, read_attempt
 
@@ -46,6 +47,8 @@ class Outcome:
     """None unless all is passed."""
     altered: tuple[str, ...] = ()
     """Given files that the learner edited."""
+    speed: BenchReport | None = None
+    """What `kata bench` found last, for this version or an earlier one."""
     forgotten: HistoryError | None = None
     """Why this run is not in the history."""
 
@@ -101,6 +104,15 @@ def full_seed(text: str) -> str:
     return text.lower().rjust(16, "0")
 
 
+def last_bench(history: History, slug: str) -> BenchReport | None:
+    """What the last timing found; None where there was none, or it is of another format."""
+    data = history.last_event(slug, Event.BENCHED)
+    try:
+        return msgspec.convert(data, BenchReport) if data is not None else None
+    except msgspec.ValidationError:
+        return None
+
+
 def first_failure(verdict: Verdict) -> CheckResult | None:
     return next((result for result in verdict.checks if result.state in FAILING), None)
 
@@ -123,6 +135,7 @@ def _remember(learner: Learner, outcome: Outcome, attempt: Attempt) -> Outcome:
         outcome,
         failed_runs={id: history.consecutive_failures(verdict.kata, id) for id in failed},
         finish=_finish(learner, outcome.kata) if verdict.passed else None,
+        speed=last_bench(history, verdict.kata) if verdict.passed else None,
     )
 
 

@@ -14,8 +14,10 @@ from grader.bank import Kata, Part
 from grader.history import FAILING
 from grader.practice.check import Finish, Outcome, first_failure
 from grader.printable import printable
+from grader.render.bench import summary
 from grader.render.failure import details
 from grader.render.layout import Items, duration, labelled, plural
+from grader.timing import BenchReport
 from grader.verdict import CheckResult, State, Verdict
 
 
@@ -175,6 +177,8 @@ def _remarks(outcome: Outcome) -> Iterator[RenderableType]:
         yield Text(f"{printable(name)} is not as it was given; grading uses the original.", "yellow", overflow="fold")
     if outcome.verdict.passed:
         yield Text(_praise(outcome.finish, outcome.kata.minutes), "green")
+        if outcome.speed is not None:
+            yield Text(_speed(outcome.speed, outcome.verdict), overflow="fold")
 
 
 def _praise(finish: Finish | None, planned: int) -> str:
@@ -182,6 +186,11 @@ def _praise(finish: Finish | None, planned: int) -> str:
         return "All passed."
     time = "" if finish.minutes is None else f" {duration(finish.minutes)} after you started, {planned} min planned"
     return f"All passed{time}; {plural(finish.hints, 'hint') if finish.hints else 'no hints'} used."
+
+
+def _speed(report: BenchReport, verdict: Verdict) -> str:
+    which = "Speed" if report.sha256 == verdict.attempt.sha256 else "Speed of an earlier version"
+    return f"{which}: {', '.join(map(summary, report.workloads))}; kata bench {report.kata} times it again."
 
 
 def _row(title: RenderableType, word: RenderableType, points: Text, mark: Text | None = None) -> RenderableType:

@@ -1,0 +1,283 @@
+"""Timing an attempt against the reference in fresh pairs of confined workers, by clocks that neither can touch.
+
+What a call costs is the CPU time of its process from the end of its previous call to the end of this one, so that work
+put off until after the reply is paid for as well; all threads of the process count. The wall clock runs beside it.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from statistics import mean, median
+from typing import Any
+
+from grader.benching import Call
+from grader.comparison.compare import CheckFailed, assert_close
+from grader.judge.rng import Rng
+from grader.judge.seeds import derive
+from grader.judge.workloads import Workload
+from grader.judge.workshop import Bench, LoadFailed, Workshop
+from grader.sandbox.channel import WorkerLost
+from grader.sandbox.clock import ProcessClock
+from grader.sandbox.cost import NotMeasurable, peak_bytes
+from grader.sandbox.program import Program
+from grader.sandbox.proxy import Conversation, Handle, Raised
+from grader.timing import LEAST_PAIRS, Timing, disagree, enough, interval
+
+BLOCKS = 4
+BLOCK_SECONDS = 0.01
+MOST_CALLS = 40
+WARM_UPS = 2
+FEWEST_PAIRS, MOST_PAIRS = 6, 40
+MIB = 2**20
+
+ECHO = b"""
+stored = None
+
+def store(value):
+    global stored
+    stored = value
+
+def echo(*args, **kwargs):
+    return stored
+"""
+
+
+@dataclass(slots=True)
+class Cost:
+    """CPU and wall seconds."""
+
+    cpu: float = 0.0
+    wall: float = 0.0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.cpu + other.cpu, self.wall + other.wall)
+
+    def each(self, calls: int, echo: "Cost") -> "Cost":
+        """Of one of that many calls, less what carrying costs; a tenth of the reading is the least that is left."""
+        return Cost(
+            max(self.cpu / calls - echo.cpu, self.cpu / calls / 10),
+            max(self.wall / calls - echo.wall, self.wall / calls / 10),
+        )
+
+
+class Stopwatch:
+    """Reads one worker's clocks around its calls."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        channel: Any = conversation.carrier.channel  # type: ignore[attr-defined]  # a confined worker's carrier
+        self.clock = ProcessClock(channel.pid)
+        self.mark = self.clock.read()
+
+    def time(self, call: Call) -> tuple[Any, Cost]:
+        """The result, and what it cost since the last call ended."""
+        start = time.perf_counter()
+        result = call.function(*call.args, **call.kwargs)
+        wall = time.perf_counter() - start
+        before, self.mark = self.mark, self.clock.read()
+        return result, Cost(self.mark - before, wall)
+
+
+class Side:
+    """One program in one fresh worker, set up for a workload. Close it."""
+
+    def __init__(self, workshop: Workshop, program: Program, workload: Workload, seed: int) -> None:
+        self.bench = Bench(workshop, program, seed, apart=True)
+        self.results: list[Any] = []
+        try:
+            self.module = self.bench.module()
+            self.calls = workload.steps(self.module, Rng(seed))
+            self.next = next(self.calls)
+        except BaseException:
+            self.bench.close()
+            raise
+        self.watch = Stopwatch(self.module._conversation)
+
+    def cost(self, calls: int) -> Cost:
+        """What that many calls cost together; their results are kept."""
+        total = Cost()
+        for _ in range(calls):
+            result, cost = self.watch.time(self.next)
+            self.results.append(result)
+            total += cost
+            self.next = next(self.calls)
+        return total
+
+    def close(self) -> None:
+        self.bench.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a pair is measured: calls in a block of the reference and of the attempt, blocks, and calls before them."""
+
+    ours: int = 1
+    theirs: int = 1
+    blocks: int = BLOCKS
+    warm_ups: int = WARM_UPS
+
+
+class WrongResult(Exception):
+    """The attempt computed something else than the reference."""
+
+
+@dataclass(slots=True)
+class Measurement:
+    """One workload of one attempt."""
+
+    workshop: Workshop
+    attempt: Program
+    reference: Program
+    workload: Workload
+    seed: str
+    cpu: list[float] = field(default_factory=list)
+    """Log-ratios, one a pair."""
+    wall: list[float] = field(default_factory=list)
+    shape: Shape = field(default_factory=Shape)
+    echo: Cost = field(default_factory=Cost)
+    reference_cost: Cost = field(default_factory=Cost)
+    """Of one call."""
+
+    def run(self, budget_seconds: float) -> Timing:
+        """Pairs until the interval is narrow or the time is up; there are always enough for an interval."""
+        end = time.monotonic() + budget_seconds
+        try:
+            self._rehearse(budget_seconds)
+            while not self._done(end):
+                self._pair(len(self.cpu))
+            peaks = self._peaks() if self.workload.mark.memory else (None, None)
+        except WrongResult as error:
+            return Timing(name=self.workload.name, title=self.workload.title, error=str(error))
+        return self._timing(*peaks)
+
+    def _done(self, end: float) -> bool:
+        late = time.monotonic() > end and len(self.cpu) >= FEWEST_PAIRS
+        return late or enough(self.cpu) or len(self.cpu) >= MOST_PAIRS
+
+    def _rehearse(self, budget_seconds: float) -> None:
+        """How many calls make a block, and what only carrying their arguments and results costs."""
+        with self._sides("rehearsal", swapped=False) as (reference, attempt):
+            reference.cost(WARM_UPS)
+            self.reference_cost = min((reference.cost(1) for _ in range(2)), key=lambda cost: cost.cpu)
+            theirs = self._told(attempt, 1)
+            self._compare(reference, attempt)
+            self.echo = self._echo(reference.next, reference.results[-1])
+        slow = theirs.wall * LEAST_PAIRS * (BLOCKS + WARM_UPS) > budget_seconds
+        self.shape = Shape(_calls(self.reference_cost), _calls(theirs), *((2, 1) if slow else (BLOCKS, WARM_UPS)))
+
+    def _echo(self, call: Call, result: Any) -> Cost:
+        bench = Bench(self.workshop, Program("echo", "echo.py", ECHO), 0, apart=True)
+        try:
+            module = bench.module()
+            module.store(result)
+            args = tuple(None if isinstance(value, Handle) else value for value in call.args)
+            kwargs = {name: value for name, value in call.kwargs.items() if not isinstance(value, Handle)}
+            watch = Stopwatch(module._conversation)
+            costs = [watch.time(Call(module.echo, args, kwargs))[1] for _ in range(WARM_UPS + 9)][WARM_UPS:]
+        finally:
+            bench.close()
+        return Cost(median(cost.cpu for cost in costs), median(cost.wall for cost in costs))
+
+    def _pair(self, number: int) -> None:
+        """One log-ratio for each clock, from two pairs of fresh workers.
+
+        Who is made first, warmed up first and timed first is the other one in the second: each is worth a few per cent.
+        """
+        halves = [self._half(f"{number}.{int(swapped)}", swapped=swapped) for swapped in (False, True)]
+        self.cpu.append(mean(cpu for cpu, _ in halves))
+        self.wall.append(mean(wall for _, wall in halves))
+
+    def _half(self, name: str, *, swapped: bool) -> tuple[float, float]:
+        """CPU and wall log-ratio of two fresh workers, their blocks interleaved."""
+        with self._sides(name, swapped=swapped) as (reference, attempt):
+            self._block(reference, attempt, self.shape.warm_ups, self.shape.warm_ups, swapped=swapped)
+            blocks = [
+                self._block(reference, attempt, self.shape.ours, self.shape.theirs, swapped=swapped != bool(block % 2))
+                for block in range(self.shape.blocks)
+            ]
+            self._compare(reference, attempt)
+        return (
+            median(math.log(theirs.cpu / ours.cpu) for ours, theirs in blocks),
+            median(math.log(theirs.wall / ours.wall) for ours, theirs in blocks),
+        )
+
+    def _block(self, reference: Side, attempt: Side, ours: int, theirs: int, *, swapped: bool) -> tuple[Cost, Cost]:
+        """What one call of each costs, meaned over that many."""
+        if swapped:
+            their_cost = self._told(attempt, theirs)
+            our_cost = reference.cost(ours)
+        else:
+            our_cost = reference.cost(ours)
+            their_cost = self._told(attempt, theirs)
+        return our_cost.each(ours, self.echo), their_cost.each(theirs, self.echo)
+
+    @contextmanager
+    def _sides(self, name: str, *, swapped: bool) -> Iterator[tuple[Side, Side]]:
+        """Reference and attempt, fresh, with the same inputs before them; which is made first may decide where in
+        memory it lies."""
+        seed = derive(self.seed, "bench", self.workload.name, name)
+        with ExitStack() as stack:
+            if swapped:
+                attempt = stack.enter_context(closing(self._attempt(seed)))
+            reference = stack.enter_context(closing(Side(self.workshop, self.reference, self.workload, seed)))
+            if not swapped:
+                attempt = stack.enter_context(closing(self._attempt(seed)))
+            yield reference, attempt
+
+    def _attempt(self, seed: int) -> Side:
+        try:
+            return Side(self.workshop, self.attempt, self.workload, seed)
+        except (LoadFailed, Raised, WorkerLost) as error:
+            raise WrongResult(str(error)) from error
+
+    def _told(self, attempt: Side, calls: int) -> Cost:
+        try:
+            return attempt.cost(calls)
+        except (Raised, WorkerLost) as error:
+            raise WrongResult(str(error)) from error
+
+    def _compare(self, reference: Side, attempt: Side) -> None:
+        """All results that both have computed. Raises WrongResult."""
+        mark = self.workload.mark
+        for want, got in zip(reference.results, attempt.results, strict=False):
+            try:
+                assert_close(got, want, rtol=mark.rtol, atol=mark.atol)
+            except CheckFailed as failure:
+                raise WrongResult(f"what it returned is wrong: {failure.message}") from failure
+
+    def _peaks(self) -> tuple[float | None, float | None]:
+        """MiB that one call of the attempt and of the reference needs at its highest, after one that went before."""
+        with self._sides("peak", swapped=False) as (reference, attempt):
+            try:
+                self._told(attempt, 1)
+                theirs = peak_bytes(attempt.next.function, *attempt.next.args, **attempt.next.kwargs)
+                reference.cost(1)
+                ours = peak_bytes(reference.next.function, *reference.next.args, **reference.next.kwargs)
+            except NotMeasurable:
+                return None, None
+            except (Raised, WorkerLost) as error:
+                raise WrongResult(str(error)) from error
+        return theirs / MIB, ours / MIB
+
+    def _timing(self, peak: float | None, reference_peak: float | None) -> Timing:
+        cpu, wall = interval(self.cpu), interval(self.wall)
+        return Timing(
+            name=self.workload.name,
+            title=self.workload.title,
+            ratio=cpu.ratio,
+            low=cpu.low,
+            high=cpu.high,
+            pairs=cpu.pairs,
+            verdict=cpu.speed,
+            wall_ratio=wall.ratio if disagree(cpu, wall) else None,
+            peak_mb=peak,
+            reference_peak_mb=reference_peak,
+            echo_share=self.echo.cpu / self.reference_cost.cpu if self.reference_cost.cpu else 0.0,
+            reference_ms=1e3 * self.reference_cost.cpu,
+        )
+
+
+def _calls(cost: Cost) -> int:
+    """How many make a block."""
+    return max(1, min(MOST_CALLS, math.ceil(BLOCK_SECONDS / max(cost.cpu, 1e-5))))

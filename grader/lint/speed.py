@@ -1,0 +1,56 @@
+"""What `kata bench` will time: whether it can be timed, and whether the reference is fast."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from grader.bank import Kata
+from grader.errors import BadKata, UsageError
+from grader.grading import Options, Template
+from grader.lint.report import Effort
+from grader.timing import Timing
+from grader.workspace import Attempt
+
+ECHO_SHARE = 0.05
+BEATEN = 1 / 1.5
+"""The ratio at which an alternative puts the reference to shame."""
+
+
+def mistimed(kata: Kata, template: Template, effort: Effort) -> Iterator[str]:
+    """Workloads that fail, that mostly carry their arguments, or, with full effort, that an alternative does faster."""
+    if not kata.benches.exists():
+        return
+    try:
+        yield from unfit(_timed(template, kata.reference, effort))
+        for path in kata.alternatives() if effort.time_alternatives else ():
+            yield from faster(path.name, _timed(template, path, effort))
+    except (BadKata, UsageError) as error:
+        yield str(error)
+
+
+def unfit(timings: tuple[Timing, ...]) -> Iterator[str]:
+    for timing in timings:
+        if timing.error:
+            yield f"benches.py, {timing.name}: the reference itself does not come through it: {timing.error}"
+        if timing.echo_share > ECHO_SHARE:
+            yield (
+                f"benches.py, {timing.name}: carrying arguments and result takes {timing.echo_share:.0%} of the "
+                f"reference's time, and {ECHO_SHARE:.0%} is the most: let the call compute more, or send less"
+            )
+
+
+def faster(name: str, timings: tuple[Timing, ...]) -> Iterator[str]:
+    for timing in timings:
+        if timing.error:
+            yield f"benches.py, {timing.name}: alternatives/{name} does not come through it: {timing.error}"
+        elif timing.high is not None and timing.high < BEATEN:
+            yield (
+                f"benches.py, {timing.name}: alternatives/{name} takes {timing.ratio:.2f} of the reference's time: "
+                "the reference is to be the fast one"
+            )
+
+
+def _timed(template: Template, path: Path, effort: Effort) -> tuple[Timing, ...]:
+    data = path.read_bytes()
+    attempt = Attempt(path, data, hashlib.sha256(data).hexdigest())
+    return template.bench(attempt, Options(), effort.bench_seconds)

@@ -1,0 +1,1 @@
+"""Write what the checks ask for."""

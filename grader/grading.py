@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -140,6 +141,7 @@ class Grader:
         self.servers: dict[str, Forkserver] = {}
         self.templates: dict[str, Template] = {}
         self.alone: list[Alone] = []
+        self.starting = threading.Lock()
 
     def __enter__(self) -> "Grader":
         return self
@@ -153,11 +155,12 @@ class Grader:
             self.servers[preload] = Forkserver(preload, JUDGE)
 
     def template(self, kata: Kata) -> Template:
-        """The judge of that kata, started where it is not there yet."""
+        """The judge of that kata, started where it is not there yet. Threads may ask at once."""
         key = str(kata.folder)
-        if key not in self.templates:
-            self.templates[key] = self._forked(kata) if self.fork else self._alone(kata)
-        return self.templates[key]
+        with self.starting:
+            if key not in self.templates:
+                self.templates[key] = self._forked(kata) if self.fork else self._alone(kata)
+            return self.templates[key]
 
     def grade(
         self, kata: Kata, attempt: Attempt, options: Options | None = None, watch: Watcher | None = None

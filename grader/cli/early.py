@@ -19,7 +19,7 @@ from grader.workspace import attempt_path
 if TYPE_CHECKING:
     from grader.grading import Grader
 
-GRADING = ("check", "replay")
+GRADING = ("check", "replay", "bench", "watch")
 TAKES_A_VALUE = ("--file", "-k", "--seed", "--device", "--require-isolation", "--isolation")
 
 

@@ -16,7 +16,7 @@ def create(slug: str, bank: Path) -> list[Path]:
     Raises UsageError for a name that no kata may have, and where either folder is there: nothing is overwritten.
     """
     if not is_slug(slug):
-        raise UsageError(f"{slug!r} cannot name a kata; use {SLUG_RULE}, as in `kata new kv-cache`")
+        raise UsageError(f"{slug!r} cannot name a kata; use {SLUG_RULE}, as in `kata new two-sums`")
     texts = {bank / top / slug / name: text for top, name, text in _render(slug)}
     try:
         _refuse_if_there(bank / "katas" / slug, bank / "solutions" / slug)

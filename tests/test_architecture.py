@@ -12,13 +12,14 @@ MAX_LINES = 400
 
 # From the ground up. A module may import what stands on a line below its own, and its own package.
 LAYERS = (
-    ("errors", "verdict", "printable"),
+    ("errors", "verdict", "timing", "printable"),
     ("sandbox", "bank"),
     ("comparison", "workspace", "scaffold"),
     ("checking", "history"),
+    ("benching",),
     ("judge",),
     ("grading",),
-    ("lint", "practice"),
+    ("lint", "practice", "batch"),
     ("render",),
     ("cli",),
     ("__main__",),

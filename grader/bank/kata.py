@@ -11,7 +11,7 @@ SLUG_RULE = "lower-case letters, digits and hyphens, a letter first, and no Pyth
 
 
 def is_slug(text: str) -> bool:
-    """Whether `text` may name a kata: `kv-cache` may, `KV_cache` and `class` may not."""
+    """Whether `text` may name a kata: `two-sums` may, `Two_sums` and `class` may not."""
     return re.fullmatch("[a-z][a-z0-9-]*", text) is not None and not keyword.iskeyword(text)
 
 
@@ -100,7 +100,7 @@ class Kata:
 
     @property
     def attempt_name(self) -> str:
-        """File name of an attempt: `kv_cache.py` for `kv-cache`."""
+        """File name of an attempt: `two_sums.py` for `two-sums`."""
         return f"{self.module_name}.py"
 
     @property

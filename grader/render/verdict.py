@@ -49,13 +49,20 @@ REASONED = (State.TIMEOUT, State.MEMORY, State.CRASHED, State.WAITING, State.NOT
 """States whose message is shown even where the check is not expanded."""
 
 
-def verdict_view(outcome: Outcome, *, expand_all: bool = False, explain: bool = False) -> RenderableType:
-    """Everything that `kata check` shows."""
+def verdict_view(
+    outcome: Outcome, *, expand_all: bool = False, explain: bool = False, compact: bool = False
+) -> RenderableType:
+    """Everything that `kata check` shows; `compact`, a part that is passed has one line."""
     first = first_failure(outcome.verdict)
     expanded = [c for c in outcome.verdict.checks if c.state in FAILING and (expand_all or c is first)]
     lines: list[RenderableType] = [headline(outcome), *isolation(outcome.verdict)]
     above_begun = True
     for part, checks in by_part(outcome):
+        if compact and not expand_all and all(check.state is State.PASSED for check in checks):
+            lines += [""] if above_begun else []
+            lines.append(part_row(part, checks, outcome.verdict, begun=False))
+            above_begun = False
+            continue
         begun = expand_all or any(check.state not in UNTOUCHED for check in checks)
         lines += [""] if begun or above_begun else []
         lines.append(part_row(part, checks, outcome.verdict, begun))
@@ -107,7 +114,7 @@ def part_row(part: Part, checks: list[CheckResult], verdict: Verdict, begun: boo
     """The line above a part's checks; of one that was not begun, the only line."""
     score = next((f"{p.score}/{p.max}" for p in verdict.parts if p.id == part.id), "")
     look = LOOKS[min((check.state for check in checks), key=list(LOOKS).index)]
-    word = Text() if begun else Text(f"{look.word}, {plural(len(checks), 'check')}", look.style)
+    word = Text() if begun else Text(", ".join(filter(None, (look.word, plural(len(checks), "check")))), look.style)
     return _row(Text.assemble((part.id, "bold"), f"  {part.title}", overflow="fold"), word, Text(score, "bold"))
 
 

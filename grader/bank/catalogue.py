@@ -20,6 +20,8 @@ class Catalogue:
     """Prerequisites first, then by priority, problem number and slug."""
     broken: tuple[tuple[Path, BadKata], ...] = ()
     """A kata's folder, or the name of an installed bank, and what is wrong with it."""
+    banks: tuple[Path, ...] = ()
+    """The folders that were looked into; absolute."""
 
     @classmethod
     def load(cls, extra: Sequence[Path] = ()) -> Self:
@@ -36,7 +38,8 @@ class Catalogue:
     def of(cls, banks: Iterable[Path]) -> Self:
         """The katas of these banks alone; a bank that is named twice counts once."""
         homes: dict[str, list[Path]] = {}
-        for folder in (folder for bank in dict.fromkeys(map(Path.resolve, banks)) for folder in _kata_folders(bank)):
+        looked = tuple(dict.fromkeys(map(Path.resolve, banks)))
+        for folder in (folder for bank in looked for folder in _kata_folders(bank)):
             homes.setdefault(folder.name, []).append(folder)
         katas: list[Kata] = []
         broken: list[tuple[Path, BadKata]] = []
@@ -45,7 +48,7 @@ class Catalogue:
                 katas.append(_only(folders))
             except BadKata as error:
                 broken.append((folders[-1], error))
-        return cls(_in_order(katas), tuple(broken))
+        return cls(_in_order(katas), tuple(broken), looked)
 
     def get(self, slug: str) -> Kata:
         """The kata of that name.

@@ -37,7 +37,16 @@ def m001_attempts_versions_runs_checks_events(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX events_by_kind ON events (kind, kata)")
 
 
-MIGRATIONS: tuple[Migration, ...] = (m001_attempts_versions_runs_checks_events,)
+def m002_answers(db: sqlite3.Connection) -> None:
+    """What a learner answered to conceptual questions, and how they rated it: 1 weak, 2 good, 3 strong."""
+    db.execute("""
+        CREATE TABLE answers (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, question TEXT NOT NULL, at REAL NOT NULL, utc TEXT NOT NULL,
+            answer TEXT NOT NULL, rating INTEGER NOT NULL, context TEXT NOT NULL)""")
+    db.execute("CREATE INDEX answers_by_question ON answers (question)")
+
+
+MIGRATIONS: tuple[Migration, ...] = (m001_attempts_versions_runs_checks_events, m002_answers)
 
 
 def migrate(db: sqlite3.Connection, at: float, migrations: Sequence[Migration] = MIGRATIONS) -> None:

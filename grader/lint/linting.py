@@ -6,10 +6,13 @@ Nothing of a kata runs in this process.
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from grader.bank import Catalogue, Kata
+from grader.bank.questions import FILE
 from grader.errors import BadKata, KataError
 from grader.grading import Grader
+from grader.lint import questions
 from grader.lint.laboratory import Laboratory
 from grader.lint.reading import read
 from grader.lint.report import FULL, QUICK, Effort, Figures, Finding, Report, Rule, Watcher
@@ -43,13 +46,22 @@ def lint(
 def lint_all(
     catalogue: Catalogue, grader: Grader, *, full: bool = False, jobs: int = 2, watch: Watcher | None = None
 ) -> Iterator[Report]:
-    """A report on every kata of the catalogue, as each is done; what cannot be loaded first."""
+    """A report on each kata of the catalogue, as it is done; first what cannot be loaded, and banks' questions."""
     for folder, error in catalogue.broken:
         yield Report(folder.name, (Finding(Rule.MANIFEST, folder.name, str(error)),))
     for kata in catalogue.katas:
         grader.warm(kata.preload)
+    for bank in filter(questions.has_any, catalogue.banks):
+        yield _of_questions(bank, catalogue)
     for kata in catalogue.katas:
         yield lint(kata, grader, full=full, catalogue=catalogue, jobs=jobs, watch=watch)
+
+
+def _of_questions(bank: Path, catalogue: Catalogue) -> Report:
+    start = time.monotonic()
+    found, total = questions.of_bank(bank, catalogue)
+    findings = tuple(Finding(Rule.QUESTIONS, FILE, message) for message in found)
+    return Report(FILE, findings, Figures(questions=total, seconds=time.monotonic() - start))
 
 
 def _tried(

@@ -2,7 +2,7 @@
 
 from grader.bank import Catalogue, Kata
 from grader.bank.files import read_text
-from grader.lint import checklist, folders, names, texts
+from grader.lint import checklist, folders, names, questions, texts
 from grader.lint.interface import differences, read_interface
 from grader.lint.report import Rule
 from grader.lint.setting import Told, told
@@ -21,6 +21,7 @@ def read(kata: Kata, catalogue: Catalogue | None) -> Told:
     if catalogue is not None:
         yield from told(Rule.MANIFEST, names.unknown_prerequisites(kata, catalogue))
     yield from told(Rule.TEXTS, [*texts.hints(kata), *texts.debrief(kata)])
+    yield from told(Rule.QUESTIONS, questions.of_one(kata, catalogue))
     yield from told(Rule.SIGNATURES, differences(stub, reference))
     yield from told(Rule.CHECKS, checklist.misnamed(read_text(kata.checks)))
     yield from told(Rule.ALTERNATIVES, folders.few_alternatives(kata))

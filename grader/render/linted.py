@@ -25,6 +25,7 @@ def _figures(report: Report) -> list[Text]:
         "impostor": figures.impostors,
         "seed": figures.seeds,
         "grade": figures.grades,
+        "question": figures.questions,
     }
     told = [Text(plural(count, noun), "red" if noun == "finding" else "") for noun, count in counted.items() if count]
     return [*told, Text(f"{figures.seconds:.0f} s")]

@@ -31,6 +31,7 @@ class Screen:
         codecs.register_error(ERRORS, _plain_signs)
         for stream in (out, err):
             getattr(stream, "reconfigure", lambda **_: None)(errors=ERRORS)
+        getattr(answers, "reconfigure", lambda **_: None)(errors="replace")
         self.out, self.err, self.answers = out, err, answers
         self.console = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
         self.console.width = min(self.console.width, WIDEST)
@@ -71,6 +72,14 @@ class Screen:
         """One line on standard error."""
         self.err.write(f"kata: {printable(str(message))}\n")
         self.err.flush()
+
+    def ask(self, prompt: str) -> str | None:
+        """The line that answers, without its end; None when there are no more lines. Asks in a pipe too."""
+        self.raw(prompt)
+        line = self.answers.readline()
+        if not (line.endswith("\n") and self.answers.isatty()):
+            self.raw("\n")  # nobody has typed the line end that a terminal shows
+        return line.rstrip("\r\n") if line else None
 
     def require_yes(self, question: str, yes: bool) -> None:
         """Asks, unless the answer came along. Raises UsageError for any other answer, or where nobody can be asked."""

@@ -1,0 +1,1 @@
+"""Timed mock interviews: drawn by seed, kept event by event, scored by a written rule."""

@@ -19,7 +19,7 @@ LAYERS = (
     ("benching",),
     ("judge",),
     ("grading",),
-    ("lint", "practice", "batch"),
+    ("lint", "practice", "batch", "mock"),
     ("render",),
     ("cli",),
     ("__main__",),

@@ -46,7 +46,16 @@ def m002_answers(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX answers_by_question ON answers (question)")
 
 
-MIGRATIONS: tuple[Migration, ...] = (m001_attempts_versions_runs_checks_events, m002_answers)
+def m003_interviews(db: sqlite3.Connection) -> None:
+    """Mock interviews, as the events that each is made of."""
+    db.execute("CREATE TABLE interviews (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, utc TEXT NOT NULL)")
+    db.execute("""
+        CREATE TABLE interview_events (
+            interview INTEGER NOT NULL REFERENCES interviews, n INTEGER NOT NULL, event TEXT NOT NULL,
+            PRIMARY KEY (interview, n)) WITHOUT ROWID""")
+
+
+MIGRATIONS: tuple[Migration, ...] = (m001_attempts_versions_runs_checks_events, m002_answers, m003_interviews)
 
 
 def migrate(db: sqlite3.Connection, at: float, migrations: Sequence[Migration] = MIGRATIONS) -> None:

@@ -111,13 +111,13 @@ class History:
         self.record_event(slug, Event.HINT, {"part": part, "level": level})
 
     def record_event(self, slug: str, kind: Event, data: Mapping[str, object] | None = None) -> None:
-        row = (slug, *self._moment(), kind.value, json.dumps(dict(data or {})))
-        with self._writing():
+        row = (slug, *self.moment(), kind.value, json.dumps(dict(data or {})))
+        with self.writing():
             self._db.execute("INSERT INTO events (kata, at, utc, kind, data) VALUES (?, ?, ?, ?, ?)", row)
 
     def keep_attempt(self, slug: str, data: bytes, *, reason: str = "kept") -> str:
         """Makes `data` a version of the kata, unless the newest one already is the same; returns its sha256."""
-        with self._writing():
+        with self.writing():
             newest = self._db.execute("SELECT sha256 FROM versions WHERE kata = ? ORDER BY id DESC", (slug,)).fetchone()
             sha = _sha256(data)
             if newest != (sha,):
@@ -131,7 +131,7 @@ class History:
         packed = zlib.compress(
             json.dumps(msgspec.to_builtins(verdict)).encode()
         )  # unlike msgspec's, bears any file name
-        with self._writing():
+        with self.writing():
             run, n = self._add_version(verdict.kata, data, context)
             self._db.execute(
                 "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -142,22 +142,22 @@ class History:
 
     def record_answer(self, question: str, answer: str, rating: int, *, context: str = "quiz") -> None:
         """An answer to the question of that id, and how the learner rated it: 1 weak, 2 good, 3 strong."""
-        with self._writing():
+        with self.writing():
             self._db.execute(
                 "INSERT INTO answers (question, at, utc, answer, rating, context) VALUES (?, ?, ?, ?, ?, ?)",
-                (question, *self._moment(), answer, rating, context),
+                (question, *self.moment(), answer, rating, context),
             )
 
     # What is read
 
     def ratings(self) -> dict[str, int]:
         """How every question was rated last, by its id; one that is missing here was never rated."""
-        rows = self._read("SELECT question, rating FROM answers ORDER BY id")
+        rows = self.read("SELECT question, rating FROM answers ORDER BY id")
         return dict(rows)
 
     def last_started(self) -> tuple[str, Path] | None:
         """The kata that was started last, and where."""
-        rows = self._read("SELECT kata, data FROM events WHERE kind = 'started' ORDER BY id DESC LIMIT 1")
+        rows = self.read("SELECT kata, data FROM events WHERE kind = 'started' ORDER BY id DESC LIMIT 1")
         return (rows[0][0], Path(json.loads(rows[0][1])["path"])) if rows else None
 
     def started_path(self, slug: str) -> Path | None:
@@ -193,10 +193,10 @@ class History:
 
     def states(self) -> dict[str, Standing]:
         """How every kata stands that this history knows; one that is missing here is new."""
-        rows = self._read("""
+        rows = self.read("""
             SELECT kata, max(passed AND NOT selected), max(CASE WHEN NOT selected THEN score END)
             FROM versions JOIN runs ON runs.id = versions.id GROUP BY kata""")
-        started = self._read("SELECT DISTINCT kata FROM events WHERE kind = 'started'")
+        started = self.read("SELECT DISTINCT kata FROM events WHERE kind = 'started'")
         standings = {kata: Standing(Progress.STARTED, None) for (kata,) in started}
         return standings | {
             kata: Standing(Progress.PASSED if passed else Progress.STARTED, best) for kata, passed, best in rows
@@ -204,7 +204,7 @@ class History:
 
     def runs(self, slug: str) -> list[Version]:
         """Every version of a kata, newest first, those without a run too."""
-        rows = self._read(
+        rows = self.read(
             """
             SELECT n, at, sha256, reason, score, max_score, passed, selected
             FROM versions LEFT JOIN runs ON runs.id = versions.id WHERE kata = ? ORDER BY versions.id DESC""",
@@ -214,7 +214,7 @@ class History:
 
     def attempt_bytes(self, sha: str) -> bytes:
         """The content of a version."""
-        rows = self._read("SELECT data FROM attempts WHERE sha256 = ?", sha)
+        rows = self.read("SELECT data FROM attempts WHERE sha256 = ?", sha)
         if not rows:
             raise HistoryError(
                 f"the history {self._path} holds no attempt {sha}: `kata history NAME` lists what it holds"
@@ -226,7 +226,7 @@ class History:
 
     def last_verdict(self, slug: str) -> Verdict | None:
         """The verdict of the newest run, whole or not."""
-        rows = self._read(
+        rows = self.read(
             "SELECT verdict FROM runs JOIN versions USING (id) WHERE kata = ? ORDER BY id DESC LIMIT 1", slug
         )
         if not rows:
@@ -239,7 +239,7 @@ class History:
 
     def consecutive_failures(self, slug: str, check_id: str) -> int:
         """How often this check failed since it last passed; runs in which it was not judged are passed over."""
-        rows = self._read(
+        rows = self.read(
             f"""
             WITH judged AS (
                 SELECT run, state FROM checks JOIN versions ON versions.id = run WHERE kata = ? AND checks.id = ?)
@@ -253,20 +253,23 @@ class History:
 
     # How
 
-    def _read(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    # For this package's other modules
+
+    def read(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         with explained(self._path):
             return self._db.execute(query, parameters).fetchall()
 
     def _events(self, slug: str, kind: Event) -> list[tuple[float, dict[str, Any]]]:
-        rows = self._read("SELECT at, data FROM events WHERE kata = ? AND kind = ? ORDER BY id", slug, kind.value)
+        rows = self.read("SELECT at, data FROM events WHERE kata = ? AND kind = ? ORDER BY id", slug, kind.value)
         return [(at, json.loads(data)) for at, data in rows]
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all that is written inside, or nothing."""
         with explained(self._path), transaction(self._db):
-            yield
+            yield self._db
 
-    def _moment(self) -> tuple[float, str]:
+    def moment(self) -> tuple[float, str]:
         at = self._now()
         return at, datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
@@ -277,7 +280,7 @@ class History:
         (n,) = self._db.execute("SELECT coalesce(max(n), 0) + 1 FROM versions WHERE kata = ?", (slug,)).fetchone()
         cursor = self._db.execute(
             "INSERT INTO versions (kata, n, at, utc, sha256, reason) VALUES (?, ?, ?, ?, ?, ?)",
-            (slug, n, *self._moment(), sha, reason),
+            (slug, n, *self.moment(), sha, reason),
         )
         return int(cursor.lastrowid or 0), n
 

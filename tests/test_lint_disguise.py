@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from grader.lint.disguise import disguise
+from grader.lint.disguise import ALTERATIONS, altered, disguise
 from grader.lint.impostors import disguised
 
 Pair = namedtuple("Pair", "a b")
@@ -82,6 +82,19 @@ def test_a_model_comes_back_with_other_weights():
     got = impostor(lambda: model, "nan")()
     assert isinstance(got, torch.nn.Linear)
     assert got.weight.isnan().all()
+
+
+@dataclass(slots=True)
+class Slotted:
+    """Without a dict."""
+
+    count: int
+    found: list
+
+
+def test_what_lies_in_slots_is_altered_too():
+    zeroed = altered(Slotted(3, [1, 2]), ALTERATIONS["zeros"])
+    assert (zeroed.count, zeroed.found) == (0, [0, 0])
 
 
 def test_a_generator_and_a_coroutine_are_altered_as_they_run():

@@ -135,6 +135,21 @@ def test_a_view_arrives_with_its_strides(view):
     assert torch.equal(arrived, tensor)
 
 
+ONE = {
+    "a column of one row": lambda: torch.arange(6).reshape(2, 3)[:1, 1],
+    "the real part of one": lambda: torch.tensor([[1 + 2j]]).real,
+    "one of every second": lambda: torch.arange(4.0)[1::4],
+}
+
+
+@pytest.mark.parametrize("view", ONE.values(), ids=ONE)
+def test_a_single_element_arrives_whatever_its_stride(view):
+    tensor = view()
+    arrived = travelled(tensor)
+    assert arrived.shape == tensor.shape
+    assert torch.equal(arrived, tensor)
+
+
 def test_a_view_that_is_conjugate_or_negative_arrives_as_what_it_stands_for():
     z = torch.tensor([1 + 2j, 3 - 4j])
     assert travelled([z.conj(), z.conj().imag])[0].tolist() == [1 - 2j, 3 + 4j]

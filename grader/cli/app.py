@@ -25,6 +25,7 @@ COMMANDS = {
     "diff": "read:diff",
     "debrief": "read:debrief",
     "quiz": "quiz:quiz",
+    "mock": "mock:mock",
     "reset": "work:reset",
     "history": "work:history",
     "grade": "batch:grade",

@@ -1,5 +1,6 @@
 """Single keys from a terminal, without Return, while a context lasts."""
 
+import codecs
 import os
 import sys
 import termios
@@ -38,5 +39,7 @@ class Keys:
             termios.tcflush(self.fd, termios.TCIFLUSH)
 
     def _read(self) -> None:
-        while data := os.read(self.fd, 1):
-            self.tell(data.decode(sys.stdin.encoding or "ascii", "replace"))
+        decoder = codecs.getincrementaldecoder(sys.stdin.encoding or "ascii")("replace")
+        while data := os.read(self.fd, 1024):
+            for key in decoder.decode(data):
+                self.tell(key)

@@ -189,9 +189,15 @@ def altered_object(value: Any, how: Zeros, depth: int) -> Any:
         return value
     if callable(value):
         return lambda *args, **kwargs: altered(value(*args, **kwargs), how, depth)
-    for name, item in list(getattr(value, "__dict__", {}).items()):
-        object.__setattr__(value, name, altered(item, how, depth))
+    for name in attributes(value):
+        object.__setattr__(value, name, altered(getattr(value, name), how, depth))
     return value
+
+
+def attributes(value: Any) -> list[str]:
+    """The names of what an object holds, in its dict or in slots."""
+    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+    return [*getattr(value, "__dict__", {}), *(name for name in slots if hasattr(value, name))]
 
 
 def skip() -> None:

@@ -16,6 +16,8 @@ class Drawn(_Event, frozen=True):
     questions: tuple[str, ...]
     minutes: float
     seed: str
+    folder: str = ""
+    """Where its files are written."""
 
 
 class Opened(_Event, frozen=True):

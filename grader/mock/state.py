@@ -65,6 +65,7 @@ class State:
     seed: str
     last: Moment
     """Of the newest event."""
+    folder: str = ""
     phase: Phase = Phase.DRAWN
     terminal: str = ""
     elapsed: float = 0.0
@@ -115,7 +116,7 @@ def begin(drawn: Drawn, at: Moment) -> State:
         raise Impossible("there is nothing to ask: no kata and no question was drawn")
     if not drawn.minutes > 0:
         raise Impossible(f"an interview of {drawn.minutes:g} minutes has no time")
-    return State(drawn.katas, drawn.questions, drawn.minutes * 60, drawn.seed, at)
+    return State(drawn.katas, drawn.questions, drawn.minutes * 60, drawn.seed, at, drawn.folder)
 
 
 def at_moment(state: State, at: Moment) -> State:

@@ -7,6 +7,8 @@ from grader.bank import Kata, Part, hint_text
 from grader.bank.files import read_text
 from grader.errors import UsageError
 from grader.history import Event
+from grader.mock.running import newest
+from grader.mock.state import Phase
 from grader.practice.learner import Learner
 from grader.verdict import State
 from grader.workspace import read_attempt
@@ -31,8 +33,9 @@ class Hint:
 def next_hint(learner: Learner, kata: Kata, part_id: str | None) -> Hint:
     """One level more than was shown of that part, or of the first that is not passed; recorded before it is returned.
 
-    After the last level, all of them again. Raises UsageError where every part is passed.
+    After the last level, all of them again. Raises UsageError where every part is passed, or an interview asks it.
     """
+    require_no_interview(learner, kata)
     part = kata.part(part_id) if part_id is not None else _open_part(learner, kata)
     level = min(learner.history.hint_level(kata.slug, part.id) + 1, LEVELS)
     hint = Hint(kata, part, tuple(hint_text(kata, part.id, n) for n in range(1, level + 1)))
@@ -46,6 +49,8 @@ def is_open(learner: Learner, kata: Kata) -> bool:
 
 
 def give_up(learner: Learner, kata: Kata) -> None:
+    """Raises UsageError while a mock interview asks this kata."""
+    require_no_interview(learner, kata)
     learner.history.record_event(kata.slug, Event.GAVE_UP)
 
 
@@ -72,7 +77,19 @@ def difference(learner: Learner, kata: Kata) -> list[str]:
     return list(difflib.unified_diff(mine, ours, name, "the reference", lineterm=""))
 
 
+def require_no_interview(learner: Learner, kata: Kata) -> None:
+    """Raises UsageError while a mock interview that asks this kata is not over."""
+    interview = newest(learner.history)
+    state = interview.look() if interview is not None else None
+    if state is not None and kata.slug in state.katas and state.phase in (Phase.RUNNING, Phase.PAUSED):
+        raise UsageError(
+            f"a mock interview asks {kata.slug}: hints and answers are closed until it is over; "
+            "`kata mock finish` ends it"
+        )
+
+
 def _require_open(learner: Learner, kata: Kata, what: str) -> None:
+    require_no_interview(learner, kata)
     if not is_open(learner, kata):
         ways = f"`kata check {kata.slug}`, or `kata solution {kata.slug} --give-up`"
         raise UsageError(f"{what} of {kata.slug} is shown once you pass or give up: {ways}")

@@ -48,9 +48,13 @@ class Screen:
 
     def show(self, *views: RenderableType) -> None:
         """Printed one below the other; no line ends in blanks."""
+        self.raw("\n".join(self.rendered(*views)) + "\n")
+
+    def rendered(self, *views: RenderableType) -> list[str]:
+        """The lines that `show` would print."""
         with self.console.capture() as captured:
             self.console.print(*views, sep="\n")
-        self.raw("\n".join(line.rstrip() for line in captured.get().split("\n")))
+        return [line.rstrip() for line in captured.get().removesuffix("\n").split("\n")]
 
     def raw(self, text: str) -> None:
         """As it is: for what is ours, or for a program to read."""

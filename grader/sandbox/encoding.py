@@ -125,7 +125,9 @@ class _Encoder:
         strides, extent = None, span(value.shape, value.stride())
         if extent and not value.is_contiguous():
             strides, value = list(value.stride()), value.as_strided((extent,), (1,))
-        data = value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b""
+        # Not `reshape`: it leaves a single element its stride, and a view as bytes wants that to be 1.
+        flat = value.contiguous().as_strided((value.numel(),), (1,))
+        data = flat.view(torch.uint8).numpy().tobytes() if value.numel() else b""
         return ["T", name, shape, strides, device, self._buffer(data)]
 
     def _subclass(self, value: Any, kind: type, depth: int) -> list[Any] | None:

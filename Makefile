@@ -32,8 +32,8 @@ lint: setup  ## style, format
 types: setup  ## the type checker
 	$(BIN)/mypy
 
-katas: setup  ## prove every kata: kata lint
-	$(BIN)/kata lint
+katas: setup  ## prove every kata: kata lint; with SINCE=commit less of those that are as they were then
+	$(BIN)/kata lint $(if $(SINCE),--since $(SINCE))
 
 $(VENV)/.oracle: $(VENV)/.ready requirements-oracle.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-oracle.lock

@@ -1,5 +1,7 @@
 """What lint finds by trying a kata's programs: each broken kata breaks one rule, and a good one none."""
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +10,10 @@ import pytest
 from lint_bank import GOOD, LEAST, SLUG, broken_bank, cases, wanted
 
 from grader.bank import Catalogue, Kata
+from grader.errors import UsageError
 from grader.grading import Grader
 from grader.lint import Progress, Rule, lint, lint_all
+from grader.lint.changes import changed_since
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +79,29 @@ def test_every_rule_is_told_in_the_docs():
 def test_every_rule_is_broken_by_some_kata():
     broken = {wanted(case)["rule"] for kind in ("read", "tried") for case in cases(kind)}
     assert broken == set(Rule)
+
+
+def test_less_is_tried_of_what_has_not_changed_since_a_commit(tmp_path, grader):
+    shutil.copytree(GOOD, tmp_path, dirs_exist_ok=True)
+
+    def git(*arguments: str) -> None:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", "-C", tmp_path, *identity, *arguments], check=True, capture_output=True)
+
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "begun")
+    catalogue = Catalogue.of([tmp_path])
+    (unchanged,) = lint_all(catalogue, grader, since="HEAD")
+    with (tmp_path / "solutions" / SLUG / "debrief.md").open("a") as debrief:
+        debrief.write("\nMore.\n")
+    changed_since.cache_clear()
+    (changed,) = lint_all(catalogue, grader, since="HEAD")
+    assert (unchanged.passed, changed.passed) == (True, True)
+    assert (unchanged.figures.seeds, changed.figures.seeds) == (3, 20)
+
+
+def test_a_commit_that_is_none_is_told(tmp_path, grader):
+    shutil.copytree(GOOD, tmp_path, dirs_exist_ok=True)
+    with pytest.raises(UsageError, match="git cannot tell what changed"):
+        list(lint_all(Catalogue.of([tmp_path]), grader, since="nothing"))

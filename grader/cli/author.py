@@ -34,6 +34,9 @@ def lint(
     context: typer.Context,
     kata: Annotated[str | None, typer.Argument(help="A kata; else all.", show_default=False)] = None,
     full: Annotated[bool, typer.Option("--full", help="More seeds, and every mistake against every check.")] = False,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="REF", help="Less for what is as it was then.")
+    ] = None,
 ) -> None:
     """Prove that a kata keeps what is promised of katas.
 
@@ -42,14 +45,16 @@ def lint(
     session: Session = context.obj
     sound = True
     with session.grading(what="Linting…") as grader:
-        for report in reports(session.learner, kata, grader, full, session.ticker):
+        for report in reports(session.learner, kata, grader, full, since, session.ticker):
             session.ticker.clear()
             session.screen.show(report_view(report))
             sound &= report.passed
     raise typer.Exit(0 if sound else UNSOUND)
 
 
-def reports(learner: Learner, slug: str | None, grader: Grader, full: bool, ticker: Ticker) -> Iterator[Report]:
+def reports(
+    learner: Learner, slug: str | None, grader: Grader, full: bool, since: str | None, ticker: Ticker
+) -> Iterator[Report]:
     """Of that kata, or of all. Raises UnknownKata, and BadKata where the one that is asked for cannot be loaded."""
 
     def watch(progress: Progress) -> None:
@@ -58,6 +63,6 @@ def reports(learner: Learner, slug: str | None, grader: Grader, full: bool, tick
 
     catalogue = learner.catalogue
     if slug is None:
-        yield from lint_all(catalogue, grader, full=full, watch=watch)
+        yield from lint_all(catalogue, grader, full=full, since=since, watch=watch)
     else:
         yield lint_kata(catalogue.get(slug), grader, full=full, catalogue=catalogue, watch=watch)

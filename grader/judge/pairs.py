@@ -14,6 +14,7 @@ from typing import Any
 
 from grader.benching import Call
 from grader.comparison.compare import CheckFailed, assert_close
+from grader.errors import BadKata, HarnessFault
 from grader.judge.rng import Rng
 from grader.judge.seeds import derive
 from grader.judge.workloads import Workload
@@ -140,7 +141,10 @@ class Measurement:
     """Of one call."""
 
     def run(self, budget_seconds: float) -> Timing:
-        """Pairs until the interval is narrow or the time is up; there are always enough for an interval."""
+        """Pairs until the interval is narrow or the time is up; there are always enough for an interval.
+
+        Raises BadKata where the workload or the reference is broken.
+        """
         end = time.monotonic() + budget_seconds
         try:
             self._rehearse(budget_seconds)
@@ -149,6 +153,13 @@ class Measurement:
             peaks = self._peaks() if self.workload.mark.memory else (None, None)
         except WrongResult as error:
             return Timing(name=self.workload.name, title=self.workload.title, error=str(error))
+        except (HarnessFault, BadKata):
+            raise
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+            raise BadKata(
+                f"benches.py, {self.workload.name}: the reference itself does not come through it: {told}"
+            ) from error
         return self._timing(*peaks)
 
     def _done(self, end: float) -> bool:

@@ -13,9 +13,10 @@ from grader.bank.questions import FILE
 from grader.errors import BadKata, KataError
 from grader.grading import Grader
 from grader.lint import questions
+from grader.lint.changes import changed_since
 from grader.lint.laboratory import Laboratory
 from grader.lint.reading import read
-from grader.lint.report import FULL, QUICK, Effort, Figures, Finding, Report, Rule, Watcher
+from grader.lint.report import FULL, LIGHT, QUICK, Effort, Figures, Finding, Report, Rule, Watcher
 from grader.lint.trial import Trial
 
 
@@ -44,9 +45,19 @@ def lint(
 
 
 def lint_all(
-    catalogue: Catalogue, grader: Grader, *, full: bool = False, jobs: int = 2, watch: Watcher | None = None
+    catalogue: Catalogue,
+    grader: Grader,
+    *,
+    full: bool = False,
+    since: str | None = None,
+    jobs: int = 2,
+    watch: Watcher | None = None,
 ) -> Iterator[Report]:
-    """A report on each kata of the catalogue, as it is done; first what cannot be loaded, and banks' questions."""
+    """A report on each kata of the catalogue, as it is done; first what cannot be loaded, and banks' questions.
+
+    Of katas that have not changed since the commit `since`, less is tried. Raises UsageError where git cannot tell.
+    """
+    changed = None if since is None else {kata.slug for kata in catalogue.katas if _changed(kata, since)}
     for folder, error in catalogue.broken:
         yield Report(folder.name, (Finding(Rule.MANIFEST, folder.name, str(error)),))
     for kata in catalogue.katas:
@@ -54,7 +65,12 @@ def lint_all(
     for bank in filter(questions.has_any, catalogue.banks):
         yield _of_questions(bank, catalogue)
     for kata in catalogue.katas:
-        yield lint(kata, grader, full=full, catalogue=catalogue, jobs=jobs, watch=watch)
+        effort = LIGHT if changed is not None and kata.slug not in changed else None
+        yield lint(kata, grader, full=full, catalogue=catalogue, jobs=jobs, watch=watch, effort=effort)
+
+
+def _changed(kata: Kata, since: str) -> bool:
+    return kata.slug in changed_since(kata.bank, since)
 
 
 def _of_questions(bank: Path, catalogue: Catalogue) -> Report:

@@ -26,6 +26,7 @@ COMMANDS = {
     "debrief": "read:debrief",
     "quiz": "quiz:quiz",
     "mock": "mock:mock",
+    "plan": "plan:plan",
     "reset": "work:reset",
     "history": "work:history",
     "grade": "batch:grade",

@@ -19,6 +19,8 @@ from grader.mock.moment import now
 from grader.mock.running import Desk, fresh_folder, newest
 from grader.mock.state import Phase
 from grader.practice.check import full_seed
+from grader.practice.due import due
+from grader.practice.learner import Learner
 from grader.practice.quiz import Filters, draw
 from grader.render.mock import status_view
 
@@ -77,7 +79,7 @@ def drawn(session: Session, wish: Wish, seed: str) -> Interview:
     chosen = (
         named_katas(catalogue.get, wish.katas)
         if wish.katas
-        else draw_katas(catalogue.katas, learner.history.states(), (), seed, wish)
+        else draw_katas(catalogue.katas, learner.history.states(), due_now(learner), seed, wish)
     )
     bank = Questions.load(catalogue)
     questions = draw(bank.all, learner.history.ratings(), seed, wish.questions, Filters())
@@ -91,6 +93,11 @@ def drawn(session: Session, wish: Wish, seed: str) -> Interview:
     interview = Interview.drawn(Interviews(learner.history), event, now)
     desk(session, interview).lay_out()
     return interview
+
+
+def due_now(learner: Learner) -> list[str]:
+    """Slugs of what was passed once and should be tried again."""
+    return [one.kata.slug for one in due(learner) if one.when <= learner.now()]
 
 
 def found(session: Session, action: str) -> Interview:

@@ -162,26 +162,31 @@ class History:
 
     def started_path(self, slug: str) -> Path | None:
         """Where this kata was started last."""
-        started = self._events(slug, Event.STARTED)
+        started = self.events(slug, Event.STARTED)
         return Path(started[-1][1]["path"]) if started else None
 
     def time_started(self, slug: str) -> float | None:
         """When this kata was started first, in unix seconds."""
-        started = self._events(slug, Event.STARTED)
+        started = self.events(slug, Event.STARTED)
         return started[0][0] if started else None
 
     def hint_level(self, slug: str, part: str) -> int:
         """The highest level shown for this part; 0 for none."""
-        hints = self._events(slug, Event.HINT)
+        hints = self.events(slug, Event.HINT)
         return max((data["level"] for _, data in hints if data["part"] == part), default=0)
+
+    def events(self, slug: str, kind: Event) -> list[tuple[float, dict[str, Any]]]:
+        """When each of that kind happened, and what it holds; oldest first."""
+        rows = self.read("SELECT at, data FROM events WHERE kata = ? AND kind = ? ORDER BY id", slug, kind.value)
+        return [(at, json.loads(data)) for at, data in rows]
 
     def last_event(self, slug: str, kind: Event) -> dict[str, Any] | None:
         """What the newest event of that kind holds; None where there was none."""
-        events = self._events(slug, kind)
+        events = self.events(slug, kind)
         return events[-1][1] if events else None
 
     def gave_up(self, slug: str) -> bool:
-        return bool(self._events(slug, Event.GAVE_UP))
+        return bool(self.events(slug, Event.GAVE_UP))
 
     def best(self, slug: str) -> int | None:
         """The highest score of a whole run."""
@@ -258,10 +263,6 @@ class History:
     def read(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         with explained(self._path):
             return self._db.execute(query, parameters).fetchall()
-
-    def _events(self, slug: str, kind: Event) -> list[tuple[float, dict[str, Any]]]:
-        rows = self.read("SELECT at, data FROM events WHERE kata = ? AND kind = ? ORDER BY id", slug, kind.value)
-        return [(at, json.loads(data)) for at, data in rows]
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:

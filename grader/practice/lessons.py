@@ -96,9 +96,9 @@ def _require_open(learner: Learner, kata: Kata, what: str) -> None:
 
 
 def _open_part(learner: Learner, kata: Kata) -> Part:
-    """By the last verdict; the first part where there is none."""
+    """By the last verdict; the first part where there is none, or the attempt was reset since."""
     last = learner.history.last_verdict(kata.slug)
-    if last is None:
+    if last is None or _reset_since_the_last_run(learner, kata):
         return kata.parts[0]
     judged = [check for check in last.checks if check.state is not State.NOT_SELECTED]
     unfinished = {check.part for check in judged if check.state is not State.PASSED}
@@ -109,3 +109,9 @@ def _open_part(learner: Learner, kata: Kata) -> Part:
             f"all that was checked of {kata.slug} is passed: `kata hint {kata.slug} --part P`, P one of {names}"
         )
     return part
+
+
+def _reset_since_the_last_run(learner: Learner, kata: Kata) -> bool:
+    resets = learner.history.events(kata.slug, Event.RESET)
+    runs = [version.when for version in learner.history.runs(kata.slug) if version.passed is not None]
+    return bool(resets) and (not runs or resets[-1][0] >= max(runs))

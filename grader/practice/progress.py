@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from grader.bank import Kata
 from grader.history import Progress, Standing
+from grader.practice.due import Due, due
 from grader.practice.learner import Learner
 
 UNKNOWN = Standing(Progress.NEW, None)
@@ -27,6 +28,8 @@ class Overview:
     started: tuple[Row, ...]
     """In progress, the last started first."""
     next: Kata | None
+    due: tuple[Due, ...] = ()
+    """What was passed once and should be tried again now."""
     broken: int = 0
     """Katas that cannot be started, because their own files are wrong."""
 
@@ -55,6 +58,7 @@ def overview(learner: Learner) -> Overview:
         passed=sum(row.standing.state is Progress.PASSED for row in every),
         started=tuple(sorted(started, key=lambda row: last is None or row.kata.slug != last[0])),
         next=next_kata(learner, [row.kata.slug for row in started]),
+        due=tuple(one for one in due(learner) if one.when <= learner.now()),
         broken=len(learner.catalogue.broken),
     )
 

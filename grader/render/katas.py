@@ -16,6 +16,7 @@ from grader.practice.progress import Overview, Row
 from grader.printable import printable
 from grader.render.layout import Items, labelled, plural
 
+SHOWN_DUE = 5
 MARKS = {Progress.PASSED: ("✓", "green"), Progress.STARTED: ("·", "yellow"), Progress.NEW: (" ", "")}
 
 
@@ -40,12 +41,21 @@ def overview_view(overview: Overview) -> RenderableType:
     """What is in progress, and what to type; for somebody new, the way to a first green check."""
     if overview.brand_new and overview.next is not None:
         return _welcome(overview.next)
-    counts = [plural(overview.total, "kata"), f"{overview.passed} passed", f"{len(overview.started)} in progress"]
+    shown_due = [f"{len(overview.due)} due"] if overview.due else []
+    counts = [
+        plural(overview.total, "kata"),
+        f"{overview.passed} passed",
+        f"{len(overview.started)} in progress",
+        *shown_due,
+    ]
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
     table.add_column(no_wrap=True, style="cyan")
+    for number, one in enumerate(overview.due[:SHOWN_DUE]):
+        again = f"tried {'once' if one.reviews == 1 else f'{one.reviews} times'}, {one.retrievability:.0%} kept"
+        table.add_row("" if number else "due", one.kata.slug, again, f"kata reset {one.kata.slug}")
     for number, row in enumerate(overview.started):
         best = "not passed yet" if row.standing.best is None else f"best {row.standing.best}/100"
         table.add_row("" if number else "in progress", row.kata.slug, best, f"kata check {row.kata.slug}")
@@ -53,7 +63,7 @@ def overview_view(overview: Overview) -> RenderableType:
         kata = overview.next
         table.add_row("next", kata.slug, f"{kata.title}, {kata.minutes} min", f"kata start {kata.slug}")
     parts: list[RenderableType] = [Items([Text(count) for count in counts]), "", table]
-    if not overview.started and overview.next is None:
+    if not overview.due and not overview.started and overview.next is None:
         parts[2] = Text("Everything is passed. `kata list` shows it; `kata debrief NAME` goes over it again.")
     return Group(*parts)
 

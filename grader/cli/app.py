@@ -27,6 +27,7 @@ COMMANDS = {
     "quiz": "quiz:quiz",
     "mock": "mock:mock",
     "plan": "plan:plan",
+    "report": "report:report",
     "reset": "work:reset",
     "history": "work:history",
     "grade": "batch:grade",

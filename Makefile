@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types katas oracle readme wheel ci clean
+.PHONY: help setup demo test lint types katas oracle benchmark readme wheel ci clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -41,6 +41,9 @@ $(VENV)/.oracle: $(VENV)/.ready requirements-oracle.lock
 
 oracle: $(VENV)/.oracle  ## compare the references with independent libraries
 	$(BIN)/python -m pytest -m oracle tests/oracle
+
+benchmark: setup  ## how fast we are, as ratios; on a quiet machine, for some minutes
+	$(BIN)/python scripts/benchmark.py
 
 readme: setup  ## write the transcripts of the README anew
 	$(BIN)/python tests/test_readme.py

@@ -1,0 +1,44 @@
+"""What runs inside the worker: models with given weights or a told forward pass, and what a look at them shows."""
+
+import torch
+
+
+def loaded(module, name, sizes, weights):
+    """`name`(**sizes) with these weights, in their dtype"""
+    made = getattr(module, name)(**sizes)
+    some = next(iter(weights.values()))
+    made.to(device=some.device, dtype=some.dtype).load_state_dict(weights)
+    return made
+
+
+def scripted(_module, answer, training):
+    """a model that does what `answer(ids, cache, pad, whether in train mode, whether it builds a graph)` says"""
+
+    class Scripted(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.zero = torch.nn.Parameter(torch.zeros((), dtype=torch.float64))
+
+        def forward(self, ids, cache=None, pad=None):
+            zero = self.zero + 0
+            logits, cache = answer(ids, cache, pad, self.training, zero.requires_grad)
+            return logits.to(ids.device) + zero, cache
+
+    return Scripted().train(training)
+
+
+def parameter_gradients(_module, model, ids, upstream):
+    """the gradients of (model(ids)[0] * upstream).sum() by the model's parameters"""
+    model.zero_grad()
+    (model(ids)[0] * upstream).sum().backward()
+    return {name: weight.grad for name, weight in model.named_parameters()}
+
+
+def static_caches(module, count, sizes, like):
+    """a list of so many StaticKV(**sizes), of the dtype of `like`"""
+    return [module.StaticKV(**sizes, dtype=like.dtype, device=like.device) for _ in range(count)]
+
+
+def cached(_module, cache):
+    """what is written in a list of StaticKV: (keys, values) a layer"""
+    return [(layer.keys[:, :, : layer.length], layer.values[:, :, : layer.length]) for layer in cache]

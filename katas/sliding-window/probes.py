@@ -1,0 +1,73 @@
+"""What runs inside the worker: models with given weights, models and caches that are told, and long-lived caches."""
+
+import torch
+
+
+def loaded(module, name, sizes, weights):
+    """`name`(**sizes) with these weights, in their dtype"""
+    made = getattr(module, name)(**sizes)
+    some = next(iter(weights.values()))
+    made.to(device=some.device, dtype=some.dtype).load_state_dict(weights)
+    return made
+
+
+def scripted_cache(_module, seen, answer):
+    """a cache after `seen` tokens, whose append(k, v) returns what `answer(k, v)` says"""
+
+    class Scripted:
+        def __init__(self):
+            self.seen = seen
+
+        def append(self, k, v):
+            self.seen += k.shape[2]
+            return answer(k, v)
+
+    return Scripted()
+
+
+def scripted_model(_module, begin, answer):
+    """a model whose new_cache(B) is `begin(B)`, and whose logits are `answer(ids, cache, whether it builds a graph)`"""
+
+    class Scripted(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.zero = torch.nn.Parameter(torch.zeros((), dtype=torch.float64))
+
+        def new_cache(self, batch_size):
+            return begin(batch_size)
+
+        def forward(self, ids, cache=None):
+            zero = self.zero + 0
+            return answer(ids, cache, zero.requires_grad).to(ids.device) + zero
+
+    return Scripted()
+
+
+def many_prefilled(module, count, sizes, length):
+    """so many RollingKVCache(**sizes), each after one append of a prompt of that length"""
+    caches = []
+    for _ in range(count):
+        cache, prompt = module.RollingKVCache(**sizes), torch.ones(1, sizes["n_kv_heads"], length, sizes["head_dim"])
+        cache.append(prompt, prompt.clone())
+        caches.append(cache)
+    return caches[-1].keys.shape[2]
+
+
+def many_appended(module, count, sizes, length):
+    """one RollingKVCache(**sizes) after so many appends of that length"""
+    cache = module.RollingKVCache(**sizes)
+    for _ in range(count):
+        piece = torch.ones(1, sizes["n_kv_heads"], length, sizes["head_dim"])
+        cache.append(piece, piece.clone())
+    return cache.keys.shape[2]
+
+
+def ring_caches(module, count, sizes, like):
+    """a list of so many RingKVCache(**sizes), of the dtype of `like`"""
+    return [module.RingKVCache(**sizes, dtype=like.dtype, device=like.device) for _ in range(count)]
+
+
+def state(_module, cache):
+    """the attributes of a cache"""
+    names = ("keys", "values", "positions", "seen")
+    return {name: getattr(cache, name) for name in names if hasattr(cache, name)}

@@ -1,0 +1,428 @@
+"""Known wrong solutions. Each runs in a copy of the reference's namespace, and may use its names."""
+
+import math
+
+import torch
+import torch.nn.functional as F  # noqa: N812 — its usual name
+
+from grader.checking import mistake
+
+
+def _scores(q, k, mask, fill=-1e30):
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    return scores if mask is None else scores.masked_fill(~mask, fill)
+
+
+def _split(layer, x):
+    return layer.qkv(x).view(*x.shape[:2], 3, layer.n_heads, -1).permute(2, 0, 3, 1, 4)
+
+
+def _merged(layer, out):
+    return layer.out(out.transpose(1, 2).flatten(2))
+
+
+def _past(x, diagonal=0):
+    return torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril(diagonal)
+
+
+def _feed_forward(block, x):
+    return block.down(F.gelu(block.up(x)))
+
+
+def _logits(model, x):
+    for block in model.blocks:
+        x = block(x)
+    return model.head(model.norm(x))
+
+
+def _nll(logits, ids):
+    return -logits[:, :-1].log_softmax(dim=-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
+
+
+def _loss(model, get_batch):
+    ids, answer_mask = get_batch()
+    return lm_loss(model(ids), ids, answer_mask)
+
+
+def _trained(optimizer, losses):
+    """Steps with a gradient that is cleared in time. `losses` yields one a step."""
+    told = []
+    for loss in losses:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        told.append(loss.item())
+    return told
+
+
+def _continued(model, ids, steps, new, *, crop=True, graph=False):
+    """The ids with what `new(logits)` chooses, [B, 1], behind them; in eval mode."""
+    mode = model.training
+    model.eval()
+    with torch.set_grad_enabled(graph):
+        for _ in range(steps):
+            ids = torch.cat([ids, new(model(ids[:, -model.max_len :] if crop else ids))], dim=1)
+    model.train(mode)
+    return ids
+
+
+def _draw(logits, temperature, generator):
+    if temperature < 0:
+        raise ValueError(temperature)
+    if temperature == 0:
+        return logits.argmax(-1, keepdim=True)
+    return (logits / temperature).softmax(-1).multinomial(1, generator=generator)
+
+
+@mistake(
+    "not_scaled",
+    replaces="scaled_dot_product_attention",
+    caught_by="test_attention_at_all_sizes",
+    advice="Divide the scores by √dh, dh the width of a query: else they grow with it and the softmax saturates.",
+)
+def scaled_dot_product_attention(q, k, v, mask=None):
+    return scaled_dot_product_attention_(q * math.sqrt(q.shape[-1]), k, v, mask)
+
+
+def scaled_dot_product_attention_(q, k, v, mask):
+    weights = _scores(q, k, mask).softmax(dim=-1)
+    return weights @ v, weights
+
+
+@mistake(
+    "softmax_over_the_queries",
+    replaces="scaled_dot_product_attention",
+    caught_by="test_attention_at_all_sizes",
+    advice="Each query spreads 1 over its keys, and the keys are the last axis of the scores: softmax(dim=-1).",
+)
+def scaled_dot_product_attention(q, k, v, mask=None):
+    weights = _scores(q, k, mask).softmax(dim=-2)
+    return weights @ v, weights
+
+
+@mistake(
+    "mask_inverted",
+    replaces="scaled_dot_product_attention",
+    caught_by="test_mask_true_keeps_and_broadcasts",
+    advice="Here True keeps a key, as in F.scaled_dot_product_attention; nn.MultiheadAttention means the opposite.",
+)
+def scaled_dot_product_attention(q, k, v, mask=None):
+    return scaled_dot_product_attention_(q, k, v, None if mask is None else ~mask)
+
+
+@mistake(
+    "masked_after_the_softmax",
+    replaces="scaled_dot_product_attention",
+    caught_by="test_mask_true_keeps_and_broadcasts",
+    advice="Masked after the softmax, the weights no longer sum to 1. Mask the scores, before it.",
+)
+def scaled_dot_product_attention(q, k, v, mask=None):
+    weights = _scores(q, k, None).softmax(dim=-1)
+    weights = weights if mask is None else weights * mask
+    return weights @ v, weights
+
+
+@mistake(
+    "fill_is_not_low_enough",
+    replaces="scaled_dot_product_attention",
+    caught_by="test_attention_at_large_scores",
+    advice="A score may be −1e4 itself, so −1e4 hides nothing. Fill with −∞ or the lowest number of the dtype.",
+)
+def scaled_dot_product_attention(q, k, v, mask=None):
+    weights = _scores(q, k, mask, fill=-1e4).softmax(dim=-1)
+    return weights @ v, weights
+
+
+@mistake(
+    "mean_of_what_is_hidden",
+    replaces="scaled_dot_product_attention",
+    caught_by="test_query_without_a_key_gives_zero",
+    advice="With all scores equally low the softmax is uniform. Set the hidden weights to 0 after the softmax too.",
+)
+def scaled_dot_product_attention(q, k, v, mask=None):
+    return scaled_dot_product_attention_(q, k, v, mask)
+
+
+@mistake(
+    "nan_in_the_backward_pass",
+    replaces="scaled_dot_product_attention",
+    caught_by="test_attention_gradients",
+    advice="nan_to_num mends the forward pass; softmax still sends NaN backwards. Fill with a finite number instead.",
+)
+def scaled_dot_product_attention(q, k, v, mask=None):
+    bias = torch.zeros(()) if mask is None else torch.zeros(mask.shape).masked_fill(~mask, -math.inf)
+    weights = (_scores(q, k, None) + bias).softmax(dim=-1).nan_to_num(0.0)
+    return weights @ v, weights
+
+
+@mistake(
+    "a_loop_over_queries",
+    replaces="scaled_dot_product_attention",
+    caught_by="test_attention_loops_over_no_position",
+    advice="One product compares all queries with all keys: q @ k.transpose(-1, -2), no loop over positions.",
+)
+def scaled_dot_product_attention(q, k, v, mask=None):
+    mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool) if mask is None else mask
+    mask = mask.expand(*q.shape[:3], k.shape[2])
+    rows = [
+        _scores(q[:, :, i : i + 1], k, mask[:, :, i : i + 1]).softmax(dim=-1) * mask[:, :, i : i + 1]
+        for i in range(q.shape[2])
+    ]
+    return torch.cat([row @ v for row in rows], dim=2), torch.cat(rows, dim=2)
+
+
+@mistake(
+    "view_without_transpose",
+    replaces="MultiHeadAttention.forward",
+    caught_by="test_heads_own_neighbouring_channels",
+    advice="view(B, H, T, dh) mixes times with channels. View as (B, T, H, dh), then transpose T and H; likewise back.",
+)
+def forward(self, x):
+    b, t, d = x.shape
+    q, k, v = (part.reshape(b, self.n_heads, t, -1) for part in self.qkv(x).chunk(3, dim=-1))
+    return self.out(scaled_dot_product_attention(q, k, v, _past(x))[0].reshape(b, t, d))
+
+
+@mistake(
+    "sees_the_future",
+    replaces="MultiHeadAttention.forward",
+    caught_by="test_attention_is_causal",
+    advice="Position i must not see i + 1, …: else it reads the token it should predict. Pass a lower triangle.",
+)
+def forward(self, x):
+    return _merged(self, scaled_dot_product_attention(*_split(self, x))[0])
+
+
+@mistake(
+    "does_not_see_itself",
+    replaces="MultiHeadAttention.forward",
+    caught_by="test_attention_is_causal",
+    advice="Position i sees 0 to i, itself included: tril() with the diagonal. The target is the token after it.",
+)
+def forward(self, x):
+    return _merged(self, scaled_dot_product_attention(*_split(self, x), _past(x, -1))[0])
+
+
+@mistake(
+    "values_detached",
+    replaces="MultiHeadAttention.forward",
+    caught_by="test_heads_gradients",
+    advice="detach() and .data cut the graph: what lies behind gets no gradient and never learns.",
+)
+def forward(self, x):
+    q, k, v = _split(self, x)
+    return _merged(self, scaled_dot_product_attention(q, k, v.detach(), _past(x))[0])
+
+
+@mistake(
+    "mask_of_the_first_length",
+    replaces="MultiHeadAttention.forward",
+    caught_by="test_heads_keep_nothing",
+    advice="The mask was made for the first length that came; a longer sequence does not fit. Make it from x.shape[1].",
+)
+def forward(self, x):
+    if not hasattr(self, "past"):
+        self.past = _past(x)
+    t = x.shape[1]
+    return _merged(self, scaled_dot_product_attention(*_split(self, x), self.past[:t, :t])[0])
+
+
+@mistake(
+    "post_norm",
+    replaces="TransformerBlock.forward",
+    caught_by="test_block_is_pre_norm",
+    advice="The norm comes before the branch, x + f(norm(x)), not after the sum: that leaves an identity path.",
+)
+def forward(self, x):
+    x = self.norm1(x + self.attention(x))
+    return self.norm2(x + _feed_forward(self, x))
+
+
+@mistake(
+    "gelu_by_tanh",
+    replaces="TransformerBlock.forward",
+    caught_by="test_block_is_pre_norm",
+    advice='GELU is the exact x·Φ(x) here; approximate="tanh", as in GPT-2, is off by up to 5e-4.',
+)
+def forward(self, x):
+    x = x + self.attention(self.norm1(x))
+    return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+
+
+@mistake(
+    "no_last_norm",
+    replaces="TransformerLM.forward",
+    caught_by="test_logits_of_the_model",
+    advice="In a pre-norm model nothing has normed the sum of all branches: apply self.norm before the head.",
+)
+def forward(self, ids):
+    model_norm, self.norm = self.norm, torch.nn.Identity()
+    logits = _logits(self, self.tokens(ids) + self.positions.weight[: ids.shape[1]])
+    self.norm = model_norm
+    return logits
+
+
+@mistake(
+    "positions_without_gradient",
+    replaces="TransformerLM.forward",
+    caught_by="test_model_gradients",
+    advice="`.data` and `.detach()` take the positions out of the graph; use self.positions(…) or its weight itself.",
+)
+def forward(self, ids):
+    if ids.shape[1] > self.max_len:
+        raise ValueError("too long")
+    return _logits(self, self.tokens(ids) + self.positions.weight.data[: ids.shape[1]])
+
+
+@mistake(
+    "target_not_shifted",
+    replaces="lm_loss",
+    caught_by="test_loss_predicts_the_next_token",
+    advice="The logits at t predict the token at t + 1: logits[:, :-1] against ids[:, 1:].",
+)
+def lm_loss(logits, ids, answer_mask=None):
+    return F.cross_entropy(logits.flatten(0, 1), ids.flatten())
+
+
+@mistake(
+    "loss_on_the_prompt",
+    replaces="lm_loss",
+    caught_by="test_loss_counts_the_answer",
+    advice="Tokens where answer_mask is False do not count, neither in the sum nor in the number it is divided by.",
+)
+def lm_loss(logits, ids, answer_mask=None):
+    return _nll(logits, ids).sum() / max(1, ids[:, 1:].numel())
+
+
+@mistake(
+    "nothing_counted_is_nan",
+    replaces="lm_loss",
+    caught_by="test_loss_counts_the_answer",
+    advice="Where no token counts, 0/0 is NaN and spoils all weights. Divide by at least 1.",
+)
+def lm_loss(logits, ids, answer_mask=None):
+    nll = _nll(logits, ids)
+    return nll.mean() if answer_mask is None else nll[answer_mask[:, 1:]].mean()
+
+
+@mistake(
+    "gradient_not_cleared",
+    replaces="train",
+    caught_by="test_train_takes_adamw_steps",
+    advice="backward() adds to .grad: without zero_grad() each step uses the sum of all gradients so far.",
+)
+def train(model, get_batch, steps, lr):
+    model.train()
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=lr), []
+    for _ in range(steps):
+        loss = _loss(model, get_batch)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@mistake(
+    "moments_forgotten",
+    replaces="train",
+    caught_by="test_train_takes_adamw_steps",
+    advice="A new optimizer in every step has no memory: AdamW becomes sign descent. Make it once, before the loop.",
+)
+def train(model, get_batch, steps, lr):
+    model.train()
+    adamw = torch.optim.AdamW
+    return [_trained(adamw(model.parameters(), lr=lr), [_loss(model, get_batch)])[0] for _ in range(steps)]
+
+
+@mistake(
+    "trained_in_eval_mode",
+    replaces="train",
+    caught_by="test_train_asks_for_one_batch_a_step",
+    advice="Call model.train() first: a model that comes in eval mode would train without its dropout.",
+)
+def train(model, get_batch, steps, lr):
+    return _trained(torch.optim.AdamW(model.parameters(), lr=lr), (_loss(model, get_batch) for _ in range(steps)))
+
+
+@mistake(
+    "learning_rate_fades",
+    replaces="train",
+    caught_by="test_train_learns_to_reverse",
+    advice="The learning rate is lr in every step; no schedule. One that falls by the tenth step stops the training.",
+)
+def train(model, get_batch, steps, lr):
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+
+    def losses():
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = lr * 0.01 ** (step // 10)
+            yield _loss(model, get_batch)
+
+    return _trained(optimizer, losses())
+
+
+@mistake(
+    "division_by_zero",
+    replaces="generate",
+    caught_by="test_temperature_zero_is_greedy",
+    advice="logits / 0 is ±∞ or NaN, and multinomial raises RuntimeError. Temperature 0 is a case of its own: argmax.",
+)
+def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
+    def new(logits):
+        return (logits[:, -1] / temperature).softmax(-1).multinomial(1, generator=generator)
+
+    return _continued(model, ids, max_new_tokens, new)
+
+
+@mistake(
+    "first_position_read",
+    replaces="generate",
+    caught_by="test_temperature_zero_is_greedy",
+    advice="The next token's logits are those of the last position, logits[:, -1].",
+)
+def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
+    return _continued(model, ids, max_new_tokens, lambda logits: _draw(logits[:, 0], temperature, generator))
+
+
+@mistake(
+    "context_not_cropped",
+    replaces="generate",
+    caught_by="test_generate_sees_the_last_max_len_tokens",
+    advice="The model knows max_len positions: give it the last max_len tokens, ids[:, -model.max_len:].",
+)
+def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
+    draw = lambda logits: _draw(logits[:, -1], temperature, generator)  # noqa: E731 — one line for two
+    return _continued(model, ids, max_new_tokens, draw, crop=False)
+
+
+@mistake(
+    "graph_kept",
+    replaces="generate",
+    caught_by="test_generate_sees_the_last_max_len_tokens",
+    advice="Sampling needs no gradients: run the model under torch.no_grad(), or each pass keeps its graph.",
+)
+def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
+    draw = lambda logits: _draw(logits[:, -1], temperature, generator)  # noqa: E731 — one line for two
+    return _continued(model, ids, max_new_tokens, draw, graph=True)
+
+
+@mistake(
+    "temperature_multiplies",
+    replaces="generate",
+    caught_by="test_samples_follow_the_temperature",
+    advice="The logits are divided by the temperature: a low one sharpens the distribution.",
+)
+def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
+    hot = temperature and 1 / temperature
+    return _continued(model, ids, max_new_tokens, lambda logits: _draw(logits[:, -1], hot, generator))
+
+
+@mistake(
+    "generator_ignored",
+    replaces="generate",
+    caught_by="test_chance_comes_from_the_generator",
+    advice="Pass generator on to multinomial: else the samples come from torch's own and cannot be repeated.",
+)
+def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
+    return _continued(model, ids, max_new_tokens, lambda logits: _draw(logits[:, -1], temperature, None))

@@ -1,0 +1,510 @@
+"""Known wrong solutions. Each runs in a copy of the reference's namespace, and may use its names."""
+
+import torch
+import torch.nn.functional as F  # noqa: N812 — its usual name
+
+from grader.checking import mistake
+
+
+@mistake(
+    "one_key_too_many",
+    replaces="sliding_window_mask",
+    caught_by="test_mask_is_a_band",
+    advice="W keys and one more: the window counts the query's own position, so key j is seen for i − j < W, not ≤ W.",
+)
+def sliding_window_mask(q_pos, k_pos, window, n_sinks=0):
+    return _band(q_pos, k_pos, window, lambda back: (back >= 0) & (back <= window), n_sinks)
+
+
+@mistake(
+    "one_key_too_few",
+    replaces="sliding_window_mask",
+    caught_by="test_mask_is_a_band",
+    advice="W − 1 keys only: the window holds W of them, the query's own included: i − W < j ≤ i.",
+)
+def sliding_window_mask(q_pos, k_pos, window, n_sinks=0):
+    return _band(q_pos, k_pos, window, lambda back: (back >= 0) & (back < window - 1), n_sinks)
+
+
+@mistake(
+    "both_directions",
+    replaces="sliding_window_mask",
+    caught_by="test_mask_is_a_band",
+    advice="|i − j| < W looks ahead as well. That is an encoder's window; here j ≤ i too.",
+)
+def sliding_window_mask(q_pos, k_pos, window, n_sinks=0):
+    return _band(q_pos, k_pos, window, lambda back: back.abs() < window, n_sinks)
+
+
+@mistake(
+    "hidden_is_true",
+    replaces="sliding_window_mask",
+    caught_by="test_mask_is_a_band",
+    advice="True means that the query sees the key: this mask is upside down.",
+)
+def sliding_window_mask(q_pos, k_pos, window, n_sinks=0):
+    return _band(q_pos, k_pos, window, lambda back: (back < 0) | (back >= window), n_sinks)
+
+
+@mistake(
+    "mask_of_indices",
+    replaces="sliding_window_mask",
+    caught_by="test_mask_is_a_band",
+    advice="The mask follows from the lengths alone. Positions come in any order, from anywhere: compare their values.",
+)
+def sliding_window_mask(q_pos, k_pos, window, n_sinks=0):
+    tq, tk = len(q_pos), len(k_pos)
+    return _band(
+        torch.arange(tk - tq, tk), torch.arange(tk), window, lambda back: (back >= 0) & (back < window), n_sinks
+    )
+
+
+@mistake(
+    "window_of_nothing",
+    replaces="sliding_window_mask",
+    caught_by="test_mask_at_its_edges",
+    advice="A window below 1 hides a token from itself, and softmax over nothing is NaN: raise ValueError.",
+)
+def sliding_window_mask(q_pos, k_pos, window, n_sinks=0):
+    back = q_pos[:, None] - k_pos
+    return (back >= 0) & ((back < window) | (k_pos < n_sinks))
+
+
+def _band(q_pos, k_pos, window, seen, n_sinks):
+    if window < 1:
+        raise ValueError(window)
+    back = q_pos[:, None] - k_pos
+    return seen(back) | ((back >= 0) & (k_pos < n_sinks))
+
+
+def _attention(layer, x, cache, *, start=None, turn=(True, True, False), share=None, mask=None, late=False):
+    """WindowedAttention.forward, with something wrong: where it starts, what it rotates, how heads share, the mask."""
+    start = (0 if cache is None else cache.seen) if start is None else start
+    q_pos = torch.arange(start, start + x.shape[1])
+    parts = (layer._split(project(x)) for project in (layer.q_proj, layer.k_proj, layer.v_proj))
+    q, k, v = (rotate(part, q_pos) if turned else part for part, turned in zip(parts, turn, strict=True))
+    keys, values, k_pos = (k, v, q_pos) if cache is None else cache.append(k, v)
+    keys = rotate(keys, k_pos) if late else keys
+    visible = (mask or sliding_window_mask)(q_pos, k_pos, layer.window, layer.n_sinks)
+    group = layer.n_heads // layer.n_kv_heads
+    share = share or (lambda part: part.repeat_interleave(group, dim=1))
+    y = F.scaled_dot_product_attention(q, share(keys), share(values), attn_mask=visible)
+    return layer.o_proj(y.transpose(1, 2).flatten(2))
+
+
+@mistake(
+    "values_rotated",
+    replaces="WindowedAttention.forward",
+    caught_by="test_attention_without_a_cache",
+    advice="Values are not rotated: their sum would depend on absolute positions.",
+)
+def forward(self, x, cache=None):
+    return _attention(self, x, cache, turn=(True, True, True))
+
+
+@mistake(
+    "queries_not_rotated",
+    replaces="WindowedAttention.forward",
+    caught_by="test_attention_without_a_cache",
+    advice="Rotate queries and keys alike; only then does their product depend on the distance.",
+)
+def forward(self, x, cache=None):
+    return _attention(self, x, cache, turn=(False, True, False))
+
+
+@mistake(
+    "no_window_without_a_cache",
+    replaces="WindowedAttention.forward",
+    caught_by="test_attention_without_a_cache",
+    advice="Without a cache every earlier key is seen. The window holds in training as well: use the mask there too.",
+)
+def forward(self, x, cache=None):
+    return _attention(self, x, cache, mask=None if cache else lambda q, k, *_: q[:, None] >= k)
+
+
+@mistake(
+    "heads_take_turns",
+    replaces="WindowedAttention.forward",
+    caught_by="test_heads_share_keys_in_groups",
+    advice="Neighbouring query heads share a key head, h // (H/G): repeat_interleave. (repeat gives h mod G.)",
+)
+def forward(self, x, cache=None):
+    group = self.n_heads // self.n_kv_heads
+    return _attention(self, x, cache, share=lambda part: part.repeat(1, group, 1, 1))
+
+
+@mistake(
+    "positions_from_zero",
+    replaces="WindowedAttention.forward",
+    caught_by="test_keys_are_cached_rotated",
+    advice="With a cache the new tokens stand at cache.seen, cache.seen + 1, …; here every call begins at 0 again.",
+)
+def forward(self, x, cache=None):
+    return _attention(self, x, cache, start=0)
+
+
+@mistake(
+    "positions_in_the_buffer",
+    replaces="WindowedAttention.forward",
+    caught_by="test_keys_are_cached_rotated",
+    advice="Once tokens are forgotten their number is no position: count all that were seen, not those that are kept.",
+)
+def forward(self, x, cache=None):
+    return _attention(self, x, cache, start=min(cache.seen, self.window - 1) if cache else 0)
+
+
+@mistake(
+    "rotated_after_the_cache",
+    replaces="WindowedAttention.forward",
+    caught_by="test_keys_are_cached_rotated",
+    advice="The cache gets unrotated keys, which are rotated anew at each step: rotate first, then append.",
+)
+def forward(self, x, cache=None):
+    return _attention(self, x, cache, turn=(True, cache is None, False), late=cache is not None)
+
+
+@mistake(
+    "mask_from_the_order",
+    replaces="WindowedAttention.forward",
+    caught_by="test_visible_is_what_the_positions_say",
+    advice="The mask takes keys to be in order, the newest last. Use the positions that append returns.",
+)
+def forward(self, x, cache=None):
+    def in_order(q_pos, k_pos, window, n_sinks):
+        last = int(q_pos[-1])
+        return sliding_window_mask(q_pos, torch.arange(last + 1 - len(k_pos), last + 1), window, n_sinks)
+
+    return _attention(self, x, cache, mask=in_order)
+
+
+@mistake(
+    "no_mask_for_one_token",
+    replaces="WindowedAttention.forward",
+    caught_by="test_visible_is_what_the_positions_say",
+    advice="A single token sees all that the cache returns, and some may lie out of its window: mask for T = 1 too.",
+)
+def forward(self, x, cache=None):
+    def lazy(q_pos, k_pos, window, n_sinks):
+        mask = sliding_window_mask(q_pos, k_pos, window, n_sinks)
+        return mask if len(q_pos) > 1 else torch.ones_like(mask)
+
+    return _attention(self, x, cache, mask=lazy)
+
+
+def _rolled(cache, k, v, *, before=None, keep=None, after=None, part=lambda kept: kept.detach().clone(), count=None):
+    """RollingKVCache.append, that forgets all but `before` tokens first and all but `keep` afterwards."""
+    keep = cache.window - 1 if keep is None else keep
+    new = torch.arange(cache.seen, cache.seen + k.shape[2])
+    all_of = torch.cat([cache.keys, k], 2), torch.cat([cache.values, v], 2), torch.cat([cache.positions, new])
+    if before is not None:
+        all_of = all_of[0][:, :, -before:], all_of[1][:, :, -before:], all_of[2][-before:]
+    first = max(len(all_of[2]) - keep, 0) if after is None else after
+    cache.keys, cache.values = (part(whole[:, :, first:]) for whole in all_of[:2])
+    cache.positions = all_of[2][first:]
+    cache.seen += k.shape[2] if count is None else count
+    return all_of
+
+
+@mistake(
+    "forgets_before",
+    replaces="RollingKVCache.append",
+    caught_by="test_append_returns_kept_and_new",
+    advice="A prompt longer than W is cut before its tokens have attended to each other. Forget afterwards.",
+)
+def append(self, k, v):
+    return _rolled(self, k, v, before=self.window)
+
+
+@mistake(
+    "only_new_returned",
+    replaces="RollingKVCache.append",
+    caught_by="test_append_returns_kept_and_new",
+    advice="The new tokens come back alone: in front of them belongs what was kept.",
+)
+def append(self, k, v):
+    kept = len(self.positions)
+    keys, values, positions = _rolled(self, k, v)
+    return keys[:, :, kept:], values[:, :, kept:], positions[kept:]
+
+
+@mistake(
+    "whole_window_kept",
+    replaces="RollingKVCache.append",
+    caught_by="test_last_tokens_are_kept",
+    advice="W tokens are kept, and the next one sees W − 1 of them, as it counts itself: keep W − 1.",
+)
+def append(self, k, v):
+    return _rolled(self, k, v, keep=self.window)
+
+
+@mistake(
+    "one_token_lost",
+    replaces="RollingKVCache.append",
+    caught_by="test_last_tokens_are_kept",
+    advice="W − 2 tokens are kept, and the next one may see W − 1 beside itself.",
+)
+def append(self, k, v):
+    return _rolled(self, k, v, keep=max(self.window - 2, 0))
+
+
+@mistake(
+    "everything_kept",
+    replaces="RollingKVCache.append",
+    caught_by="test_last_tokens_are_kept",
+    advice="Nothing is ever forgotten. The mask hides old keys, but they cost memory and time: keep the last W − 1.",
+)
+def append(self, k, v):
+    return _rolled(self, k, v, after=0)
+
+
+@mistake(
+    "seen_counts_calls",
+    replaces="RollingKVCache.append",
+    caught_by="test_last_tokens_are_kept",
+    advice="`seen` grows by one a call. It counts tokens: add T.",
+)
+def append(self, k, v):
+    return _rolled(self, k, v, count=1)
+
+
+@mistake(
+    "minus_zero",
+    replaces="RollingKVCache.append",
+    caught_by="test_window_of_one_keeps_nothing",
+    advice="For W = 1 the slice [-(W - 1):] is [0:], which is everything: compute where it starts, len − (W − 1).",
+)
+def append(self, k, v):
+    return _rolled(
+        self, k, v, after=max(len(self.positions) + k.shape[2] - self.window + 1, 0) if self.window > 1 else 0
+    )
+
+
+@mistake(
+    "prompt_held_by_a_view",
+    replaces="RollingKVCache.append",
+    caught_by="test_prompts_are_let_go",
+    advice="A slice is a view, and keeps the storage of the whole prompt alive: clone() what you keep.",
+)
+def append(self, k, v):
+    return _rolled(self, k, v, part=lambda kept: kept.detach())
+
+
+@mistake(
+    "contiguous_is_no_copy",
+    replaces="RollingKVCache.append",
+    caught_by="test_prompts_are_let_go",
+    advice="For one row and one head the slice is contiguous already, and contiguous() gives it back: clone() it.",
+)
+def append(self, k, v):
+    return _rolled(self, k, v, part=lambda kept: kept.detach().contiguous())
+
+
+@mistake(
+    "history_kept_aside",
+    replaces="RollingKVCache.append",
+    caught_by="test_memory_is_flat",
+    advice="Something still refers to old keys and values, so memory grows: keep the last W − 1 alone.",
+)
+def append(self, k, v):
+    self.history = [*getattr(self, "history", []), (k, v)]
+    return _rolled(self, k, v)
+
+
+@mistake(
+    "graph_kept",
+    replaces="RollingKVCache.append",
+    caught_by="test_what_is_kept_is_detached",
+    advice="What is kept hangs on the graph of every call before, and that on all their tensors: detach it.",
+)
+def append(self, k, v):
+    return _rolled(self, k, v, part=lambda kept: kept.clone())
+
+
+@mistake(
+    "result_detached",
+    replaces="RollingKVCache.append",
+    caught_by="test_what_is_kept_is_detached",
+    advice="Detach what you keep, not what you return: the new keys and values carry gradients in this call.",
+)
+def append(self, k, v):
+    return _rolled(self, k.detach(), v.detach())
+
+
+@mistake(
+    "norm_after",
+    replaces="Block.forward",
+    caught_by="test_logits_without_a_cache",
+    advice="The norms stand before attention and MLP, inside the residual branch: x + attn(norm_1(x)).",
+)
+def forward(self, x, cache=None):
+    x = self.norm_1(x + self.attn(x, cache))
+    return self.norm_2(x + self.mlp(x))
+
+
+@mistake(
+    "no_final_norm",
+    replaces="WindowGPT.forward",
+    caught_by="test_logits_without_a_cache",
+    advice="After the last block comes norm, before head.",
+)
+def forward(self, ids, cache=None):
+    x = self.embed(ids)
+    for block, layer in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):
+        x = block(x, layer)
+    return self.head(x)
+
+
+@mistake(
+    "one_cache_for_all_layers",
+    replaces="WindowGPT.forward",
+    caught_by="test_token_by_token_as_in_one_call",
+    advice="All layers append to the first cache, whose count runs L times too fast: layer i has the entry i.",
+)
+def forward(self, ids, cache=None):
+    x = self.embed(ids)
+    for block in self.blocks:
+        x = block(x, cache and cache[0])
+    return self.head(self.norm(x))
+
+
+def _generated(model, ids, count, use_cache=True, chunk_size=None, **wrong):
+    """generate, with something wrong: what is fed, the graph, the chunks."""
+    if ids.shape[1] == 0 or count < 0 or (chunk_size is not None and chunk_size < 1):
+        raise ValueError
+    cache, fresh = model.new_cache(len(ids)) if use_cache else None, ids
+    with torch.set_grad_enabled(wrong.get("graph", False)):
+        for _ in range(count):
+            pieces = fresh.split(chunk_size or ids.shape[1], dim=1) if use_cache else [ids]
+            for piece in wrong.get("pieces", lambda pieces: pieces)(pieces):
+                logits = model(piece, cache)
+            fresh = logits[:, -1].argmax(dim=-1, keepdim=True)
+            ids = torch.cat([ids, fresh], dim=1)
+            fresh = ids if wrong.get("again") else fresh
+    return ids
+
+
+@mistake(
+    "everything_fed_again",
+    replaces="generate",
+    caught_by="test_every_token_is_fed_once",
+    advice="The whole sequence is fed at every step, though the cache has seen it: feed the new token alone.",
+)
+def generate(*args, **kwargs):
+    return _generated(*args, **kwargs, again=True)
+
+
+@mistake(
+    "cache_of_the_last_text",
+    replaces="generate",
+    caught_by="test_every_token_is_fed_once",
+    advice="The cache of one text goes on into the next: call model.new_cache(B) in every call of generate.",
+)
+def generate(model, ids, max_new_tokens, use_cache=True, chunk_size=None):
+    if use_cache and not hasattr(model, "kept"):
+        model.kept = [model.new_cache(len(ids))]
+    if not use_cache:
+        return _generated(model, ids, max_new_tokens, False, chunk_size)
+    once = torch.nn.Identity()
+    once.forward = lambda piece, _: model(piece, model.kept[0])
+    once.new_cache = lambda _: None
+    return _generated(once, ids, max_new_tokens, True, chunk_size)
+
+
+@mistake(
+    "graph_in_generate",
+    replaces="generate",
+    caught_by="test_no_graph_and_nothing_to_do",
+    advice="The model builds a graph at every step: generate under torch.no_grad().",
+)
+def generate(*args, **kwargs):
+    return _generated(*args, **kwargs, graph=True)
+
+
+@mistake(
+    "chunk_size_ignored",
+    replaces="generate",
+    caught_by="test_prompts_are_fed_in_chunks",
+    advice="The prompt is fed at once whatever chunk_size says: split it, and feed the pieces one after the other.",
+)
+def generate(model, ids, max_new_tokens, use_cache=True, chunk_size=None):
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError
+    return _generated(model, ids, max_new_tokens, use_cache)
+
+
+@mistake(
+    "last_chunk_only",
+    replaces="generate",
+    caught_by="test_prompts_are_fed_in_chunks",
+    advice="Only the last chunk is fed. All are needed: the cache has to see each token.",
+)
+def generate(*args, **kwargs):
+    return _generated(*args, **kwargs, pieces=lambda pieces: pieces[-1:])
+
+
+@mistake(
+    "ring_read_after_writing",
+    replaces="RingKVCache.append",
+    caught_by="test_ring_writes_to_slots",
+    advice="The last new tokens overwrite what the first of them still see: for T > 1 read the ring before you write.",
+)
+def append(self, k, v):
+    new = torch.arange(self.seen, self.seen + k.shape[2])
+    for i, slot in enumerate((new % self.window).tolist()):
+        self.keys[:, :, slot], self.values[:, :, slot] = k[:, :, i].detach(), v[:, :, i].detach()
+    self.seen += k.shape[2]
+    filled = min(self.seen, self.window)
+    return self.keys[:, :, :filled], self.values[:, :, :filled], self._positions(filled, k.device)
+
+
+@mistake(
+    "empty_slots_returned",
+    replaces="RingKVCache._positions",
+    caught_by="test_ring_writes_to_slots",
+    advice="The positions are taken for ascending. After the first round slot s holds the newest p with p mod W = s.",
+)
+def _positions(self, filled, device):
+    return torch.arange(self.seen - filled, self.seen)
+
+
+@mistake(
+    "ring_made_anew",
+    replaces="RingKVCache.append",
+    caught_by="test_ring_copies_only_the_new_token",
+    advice="roll or cat copies the whole buffer for one token: write to slot seen % W, and return views.",
+)
+def append(self, k, v):
+    self.keys, self.values = self.keys.clone(), self.values.clone()
+    filled = min(self.seen, self.window)
+    old = self.keys[:, :, :filled].clone(), self.values[:, :, :filled].clone(), self._positions(filled, k.device)
+    new = torch.arange(self.seen, self.seen + k.shape[2])
+    for i, slot in enumerate((new % self.window).tolist()):
+        self.keys[:, :, slot], self.values[:, :, slot] = k[:, :, i].detach(), v[:, :, i].detach()
+    self.seen += k.shape[2]
+    if k.shape[2] > 1:
+        return torch.cat([old[0], k], 2), torch.cat([old[1], v], 2), torch.cat([old[2], new])
+    filled = min(self.seen, self.window)
+    return self.keys[:, :, :filled], self.values[:, :, :filled], self._positions(filled, k.device)
+
+
+@mistake(
+    "sinks_from_the_future",
+    replaces="sliding_window_mask",
+    caught_by="test_mask_shows_sinks",
+    advice="A sink is seen by the queries at or behind it, not by those before: j ≤ i holds for sinks as well.",
+)
+def sliding_window_mask(q_pos, k_pos, window, n_sinks=0):
+    if window < 1:
+        raise ValueError
+    back = q_pos[:, None] - k_pos
+    return ((back >= 0) & (back < window)) | (k_pos < n_sinks)
+
+
+@mistake(
+    "sinks_forgotten",
+    replaces="RollingKVCache.append",
+    caught_by="test_cache_keeps_sinks",
+    advice="The cache lets the sinks go with the rest: keep the positions below n_sinks beside the last W − 1.",
+)
+def append(self, k, v):
+    return _rolled(self, k, v)

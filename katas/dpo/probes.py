@@ -54,3 +54,10 @@ def transform_then_overwrite(module, pairs, unsafe_w, unsafe_l):
     for result in results:
         result.fill_(1)
     return copies, (pairs, unsafe_w, unsafe_l)
+
+
+def trained(module, table, batch, steps):
+    """train_dpo(policy, reference, batch, beta=0.5, lr=0.1, steps=…), then the policy's table"""
+    policy, reference = module.TabularPolicy(table.clone()), module.TabularPolicy(table.flip(0))
+    history = module.train_dpo(policy, reference, batch, beta=0.5, lr=0.1, steps=steps)
+    return policy.table.detach().sum(), [step["loss"] for step in history]

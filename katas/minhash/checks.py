@@ -48,7 +48,10 @@ def test_shingles_are_all_windows_of_k_characters(attempt, reference, rng):
 @check("shingles", points=3)
 def test_short_and_blank_texts(attempt, reference, rng):
     """a text shorter than k is its own only shingle, a blank one has none"""
-    for text, k in ((text_of(rng, 2), 5), (text_of(rng, 4), 5), ("", 5), ("", 1), (" \n\t ", 1), (" \n\t ", 3)):
+    accents = text_of(rng, 4, "é雪🙂ñ")  # shorter than k in characters, not in bytes
+    for text, k in (
+        (text_of(rng, 2), 5), (text_of(rng, 4), 5), (accents, 5), ("", 5), ("", 1), (" \n\t ", 1), (" \n\t ", 3)
+    ):  # fmt: skip
         assert_equal(attempt.shingles(text, k), reference.shingles(text, k))
 
 
@@ -62,6 +65,7 @@ def test_text_is_normalised_first(attempt, reference, rng):
         f"{one}\n{two}\t \r\n{three}",
         f"  {one} {two}\n",
         f"{one}\u00a0{two.upper()} \n\n {three}\t",
+        f"{one}İ{two.upper()}Σ ß{three}",  # i and a dot, two characters; ς at a word's end; ß stays
     ):
         for k in (3, 7):
             assert_equal(attempt.shingles(text, k), reference.shingles(text, k))
@@ -188,6 +192,8 @@ def test_bands_and_places_are_kept_apart(attempt, reference, rng):
         "the rows exchanged": [[u, v, w, x], [v, u, x, w]],
         "digits run together": [[1, 23, u, v], [12, 3, v, w]],
         "equal sums": [[100, 300, u, v], [200, 200, v, w]],
+        "equal weighted sums": [[100, 300, u, v], [102, 299, v, w]],
+        "numbers beyond 2^53": [[2**60, 2**60 + 2, u, v], [2**60 + 1, 2**60 + 2, v, w]],
     }
     for label, rows in cases.items():
         signatures = np.array([*rows, rows[0]], dtype=np.uint64)
@@ -221,7 +227,8 @@ def test_columns_beyond_the_bands_are_not_used(attempt, reference, rng):
         got = attempt.lsh_candidate_pairs(signatures, bands, rows)
         assert_equal(got, reference.lsh_candidate_pairs(signatures, bands, rows))
         for more in ((bands, size // bands + 1), (size // rows + 1, rows)):
-            assert_raises(ValueError, attempt.lsh_candidate_pairs, signatures, *more)
+            for count in (7, 1, 0):
+                assert_raises(ValueError, attempt.lsh_candidate_pairs, signatures[:count], *more)
 
 
 def crowd(rng):

@@ -94,6 +94,8 @@ def _replace(
     for index in holders.pop(pair):
         old, frequency = words[index]
         new = merge(old, pair, new_id)
+        if len(new) == len(old):
+            continue  # the word lost the pair to an earlier merge
         words[index] = new, frequency
         for gone in pairwise(old):
             changes[gone] -= frequency

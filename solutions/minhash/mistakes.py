@@ -1,7 +1,5 @@
 """Known wrong solutions. Each runs in a copy of the reference's namespace, and may use its names."""
-# ruff: noqa: N805  # a class only holds the functions of a mistake that replaces several
 
-import hashlib
 from collections import defaultdict
 from itertools import combinations, pairwise
 
@@ -71,29 +69,6 @@ def shingles(text, k):
 
 
 @mistake(
-    "bytes_for_characters",
-    replaces="shingles",
-    caught_by="test_shingles_are_all_windows_of_k_characters",
-    advice="A shingle is k characters, not k bytes: é has two bytes in UTF-8, and a cut between them is no text.",
-)
-def shingles(text, k):
-    data = " ".join(text.lower().split()).encode()
-    windows = {data[i : i + k].decode(errors="replace") for i in range(max(len(data) - k, 0) + 1)}
-    return windows if data else set()
-
-
-@mistake(
-    "words",
-    replaces="shingles",
-    caught_by="test_shingles_are_all_windows_of_k_characters",
-    advice="These are shingles of k words; the prompt asks for k characters, spaces included.",
-)
-def shingles(text, k):
-    words = text.lower().split()
-    return {" ".join(words[i : i + k]) for i in range(max(len(words) - k, 0) + 1)} if words else set()
-
-
-@mistake(
     "short_text_has_none",
     replaces="shingles",
     caught_by="test_short_and_blank_texts",
@@ -116,13 +91,13 @@ def shingles(text, k):
 
 
 @mistake(
-    "case_kept",
+    "casefolded",
     replaces="shingles",
     caught_by="test_text_is_normalised_first",
-    advice="Lowercase the text first: The and the are one word here.",
+    advice="`casefold` makes ss of ß. The text is lowercased with `str.lower`, the whole of it, before it is cut.",
 )
 def shingles(text, k):
-    text = " ".join(text.split())
+    text = " ".join(text.casefold().split())
     return {text[i : i + k] for i in range(max(len(text) - k, 0) + 1)} if text else set()
 
 
@@ -148,26 +123,6 @@ def hash_shingle(shingle):
 
 
 @mistake(
-    "big_endian",
-    replaces="hash_shingle",
-    caught_by="test_hash_is_four_bytes_of_sha1",
-    advice="The four bytes are read with the lowest first: little-endian. int(hexdigest[:8], 16) is big-endian.",
-)
-def hash_shingle(shingle):
-    return int(hashlib.sha1(shingle.encode()).hexdigest()[:8], 16)
-
-
-@mistake(
-    "over_the_larger_set",
-    replaces="jaccard",
-    caught_by="test_jaccard_is_intersection_over_union",
-    advice="The denominator is the size of the union, not that of the larger set.",
-)
-def jaccard(a, b):
-    return len(a & b) / max(len(a), len(b)) if a or b else 1.0
-
-
-@mistake(
     "empty_sets_differ",
     replaces="jaccard",
     caught_by="test_jaccard_is_intersection_over_union",
@@ -175,28 +130,6 @@ def jaccard(a, b):
 )
 def jaccard(a, b):
     return len(a & b) / len(a | b) if a or b else 0.0
-
-
-@mistake(
-    "one_empty_set_is_enough",
-    replaces="jaccard",
-    caught_by="test_jaccard_is_intersection_over_union",
-    advice="1.0 is for two empty sets. An empty one and another have nothing in common: 0.0.",
-)
-def jaccard(a, b):
-    return len(a & b) / len(a | b) if a and b else 1.0
-
-
-@mistake(
-    "set_overwritten",
-    replaces="jaccard",
-    caught_by="test_jaccard_is_intersection_over_union",
-    advice="`a &= b` shrinks the caller's set, which is compared with others later. Make new sets.",
-)
-def jaccard(a, b):
-    size = len(a | b)
-    a &= b
-    return len(a) / size if size else 1.0
 
 
 @mistake(
@@ -210,48 +143,6 @@ def minhash_signature(hashes, a, b):
 
 
 @mistake(
-    "offset_after_the_modulus",
-    replaces="minhash_signature",
-    caught_by="test_signature_is_the_minimum_of_each_function",
-    advice="b is added before the modulus: behind it the values run past p, and b never changes their order.",
-)
-def minhash_signature(hashes, a, b):
-    return (a[:, None] * (hashes % PRIME) % PRIME + b[:, None]).min(axis=1, initial=2 * PRIME)
-
-
-@mistake(
-    "minimum_over_the_functions",
-    replaces="minhash_signature",
-    caught_by="test_signature_is_the_minimum_of_each_function",
-    advice="The signature has one place for each function: take the minimum over the shingles, not over the functions.",
-)
-def minhash_signature(hashes, a, b):
-    return ((a[:, None] * (hashes % PRIME) + b[:, None]) % PRIME).min(axis=0, initial=PRIME)
-
-
-@mistake(
-    "maximum",
-    replaces="minhash_signature",
-    caught_by="test_signature_is_the_minimum_of_each_function",
-    advice="MinHash keeps the minimum over the shingles, not the maximum.",
-)
-def minhash_signature(hashes, a, b):
-    values = (a[:, None] * (hashes % PRIME) + b[:, None]) % PRIME
-    return values.max(axis=1) if len(hashes) else np.full_like(a, PRIME)
-
-
-@mistake(
-    "signed_values",
-    replaces="minhash_signature",
-    caught_by="test_signature_is_the_minimum_of_each_function",
-    advice="The signature's dtype is uint64; int64 holds the same numbers, but other bytes than promised.",
-)
-def minhash_signature(hashes, a, b):
-    x, a, b = ((values % PRIME).astype(np.int64) for values in (hashes, a, b))
-    return ((a[:, None] * x + b[:, None]) % PRIME).min(axis=1, initial=PRIME)
-
-
-@mistake(
     "hashes_not_reduced",
     replaces="minhash_signature",
     caught_by="test_signature_is_exact_for_hashes_of_any_size",
@@ -259,28 +150,6 @@ def minhash_signature(hashes, a, b):
 )
 def minhash_signature(hashes, a, b):
     return ((a[:, None] * hashes + b[:, None]) % PRIME).min(axis=1, initial=PRIME)
-
-
-@mistake(
-    "hashes_reduced_in_place",
-    replaces="minhash_signature",
-    caught_by="test_signature_is_exact_for_hashes_of_any_size",
-    advice="`hashes %= PRIME` writes into the caller's array. Make a new one.",
-)
-def minhash_signature(hashes, a, b):
-    hashes %= np.uint64(PRIME)
-    return ((a[:, None] * hashes + b[:, None]) % PRIME).min(axis=1, initial=PRIME)
-
-
-@mistake(
-    "prime_of_61_bits",
-    replaces="minhash_signature",
-    caught_by="test_signature_is_the_minimum_of_each_function",
-    advice="p is 2^31 − 1. With 2^61 − 1 the product has 122 bits: uint64 wraps, and the functions are other ones.",
-)
-def minhash_signature(hashes, a, b):
-    values = (a[:, None] * hashes + b[:, None]) % np.uint64(2**61 - 1)
-    return np.minimum(values, PRIME).min(axis=1, initial=PRIME)
 
 
 @mistake(
@@ -295,35 +164,12 @@ def minhash_signature(hashes, a, b):
 
 
 @mistake(
-    "reduced_to_32_bits",
-    replaces="minhash_signature",
-    caught_by="test_signature_is_exact_for_hashes_of_any_size",
-    advice="A 64-bit hash is reduced mod p, not cut to its low 32 bits: `astype(np.uint32)` gives another x.",
-)
-def minhash_signature(hashes, a, b):
-    x = hashes.astype(np.uint32).astype(np.uint64)
-    return ((a[:, None] * x + b[:, None]) % PRIME).min(axis=1, initial=PRIME)
-
-
-@mistake(
     "nothing_has_no_minimum",
     replaces="minhash_signature",
     caught_by="test_signature_of_no_shingles",
     advice="`min` of an empty axis raises. Give it `initial=PRIME`: above all values, and the answer for no shingles.",
 )
 def minhash_signature(hashes, a, b):
-    return ((a[:, None] * (hashes % PRIME) + b[:, None]) % PRIME).min(axis=1)
-
-
-@mistake(
-    "nothing_is_zero",
-    replaces="minhash_signature",
-    caught_by="test_signature_of_no_shingles",
-    advice="A minimum starts from above: without shingles every place is p, not 0.",
-)
-def minhash_signature(hashes, a, b):
-    if not len(hashes):
-        return np.zeros_like(a)
     return ((a[:, None] * (hashes % PRIME) + b[:, None]) % PRIME).min(axis=1)
 
 
@@ -350,26 +196,6 @@ def estimate_jaccard(s1, s2):
 
 
 @mistake(
-    "jaccard_of_the_signatures",
-    replaces="estimate_jaccard",
-    caught_by="test_estimate_counts_equal_places",
-    advice="The estimate is not the Jaccard similarity of the signatures' values: it is the share of equal places.",
-)
-def estimate_jaccard(s1, s2):
-    return jaccard(set(s1.tolist()), set(s2.tolist()))
-
-
-@mistake(
-    "count_for_a_fraction",
-    replaces="estimate_jaccard",
-    caught_by="test_estimate_counts_equal_places",
-    advice="Divide the number of equal places by P: the estimate lies between 0 and 1.",
-)
-def estimate_jaccard(s1, s2):
-    return float(np.sum(s1 == s2))
-
-
-@mistake(
     "strided_bands",
     replaces="lsh_candidate_pairs",
     caught_by="test_candidates_share_all_rows_of_a_band",
@@ -380,30 +206,6 @@ def lsh_candidate_pairs(signatures, bands, rows):
         raise ValueError("too few columns")
     used = signatures[:, : bands * rows]
     return {pair for band in range(bands) for pair in _pairs_of(_buckets_of(map(tuple, used[:, band::bands].tolist())))}
-
-
-@mistake(
-    "all_bands_must_agree",
-    replaces="lsh_candidate_pairs",
-    caught_by="test_candidates_share_all_rows_of_a_band",
-    advice="One common band is enough: the pairs of the bands are united, not intersected.",
-)
-def lsh_candidate_pairs(signatures, bands, rows):
-    if bands * rows > signatures.shape[1]:
-        raise ValueError("too few columns")
-    return _pairs_of(_buckets_of(row.tobytes() for row in signatures[:, : bands * rows]))
-
-
-@mistake(
-    "one_row_is_enough",
-    replaces="lsh_candidate_pairs",
-    caught_by="test_candidates_share_all_rows_of_a_band",
-    advice="All rows of a band must agree. One equal place is what bands of a single row would ask for.",
-)
-def lsh_candidate_pairs(signatures, bands, rows):
-    if bands * rows > signatures.shape[1]:
-        raise ValueError("too few columns")
-    return _pairs_of(_band_buckets(signatures, bands * rows, 1))
 
 
 @mistake(
@@ -436,54 +238,6 @@ def lsh_candidate_pairs(signatures, bands, rows):
 
 
 @mistake(
-    "digits_run_together",
-    replaces="lsh_candidate_pairs",
-    caught_by="test_bands_and_places_are_kept_apart",
-    advice="Joined without a separator, 1, 23 and 12, 3 are one key. Use the tuple, or the bytes.",
-)
-def lsh_candidate_pairs(signatures, bands, rows):
-    if bands * rows > signatures.shape[1]:
-        raise ValueError("too few columns")
-    blocks = (signatures[:, band * rows : (band + 1) * rows].tolist() for band in range(bands))
-    return {pair for block in blocks for pair in _pairs_of(_buckets_of("".join(map(str, row)) for row in block))}
-
-
-@mistake(
-    "values_without_order",
-    replaces="lsh_candidate_pairs",
-    caught_by="test_bands_and_places_are_kept_apart",
-    advice="A set or a sorted key forgets the places: each value belongs to its own hash function.",
-)
-def lsh_candidate_pairs(signatures, bands, rows):
-    if bands * rows > signatures.shape[1]:
-        raise ValueError("too few columns")
-    blocks = (signatures[:, band * rows : (band + 1) * rows].tolist() for band in range(bands))
-    return {pair for block in blocks for pair in _pairs_of(_buckets_of(tuple(sorted(row)) for row in block))}
-
-
-@mistake(
-    "pairs_both_ways",
-    replaces="lsh_candidate_pairs",
-    caught_by="test_every_pair_of_a_bucket_once",
-    advice="A pair is there once, as (i, j) with i < j, not as (j, i) too: use itertools.combinations.",
-)
-def lsh_candidate_pairs(signatures, bands, rows):
-    pairs = _pairs_of(_band_buckets(signatures, bands, rows))
-    return pairs | {(j, i) for i, j in pairs}
-
-
-@mistake(
-    "document_with_itself",
-    replaces="lsh_candidate_pairs",
-    caught_by="test_every_pair_of_a_bucket_once",
-    advice="A document is no candidate for itself: only pairs with i < j count.",
-)
-def lsh_candidate_pairs(signatures, bands, rows):
-    pairs = _pairs_of(_band_buckets(signatures, bands, rows))
-    return pairs | {(i, i) for i in range(len(signatures))}
-
-
-@mistake(
     "neighbours_in_the_bucket",
     replaces="lsh_candidate_pairs",
     caught_by="test_every_pair_of_a_bucket_once",
@@ -491,41 +245,6 @@ def lsh_candidate_pairs(signatures, bands, rows):
 )
 def lsh_candidate_pairs(signatures, bands, rows):
     return {pair for bucket in _band_buckets(signatures, bands, rows) for pair in pairwise(bucket)}
-
-
-@mistake(
-    "first_one_with_the_rest",
-    replaces="lsh_candidate_pairs",
-    caught_by="test_every_pair_of_a_bucket_once",
-    advice="A bucket of m documents has m(m − 1)/2 pairs: not only its first document pairs with the others.",
-)
-def lsh_candidate_pairs(signatures, bands, rows):
-    return {(bucket[0], other) for bucket in _band_buckets(signatures, bands, rows) for other in bucket[1:]}
-
-
-@mistake(
-    "candidates_of_candidates",
-    replaces="lsh_candidate_pairs",
-    caught_by="test_candidates_share_all_rows_of_a_band",
-    advice="Candidates of candidates are none: clusters are formed later, of pairs that were verified.",
-)
-def lsh_candidate_pairs(signatures, bands, rows):
-    pairs = _pairs_of(_band_buckets(signatures, bands, rows))
-    linked = {(min(i, j), max(i, j)) for p in pairs for q in pairs if set(p) & set(q) for i in p for j in q if i != j}
-    return pairs | linked
-
-
-@mistake(
-    "spare_columns_used",
-    replaces="lsh_candidate_pairs",
-    caught_by="test_columns_beyond_the_bands_are_not_used",
-    advice="Columns beyond bands·rows are left out. np.array_split spreads them over the bands.",
-)
-def lsh_candidate_pairs(signatures, bands, rows):
-    if bands * rows > signatures.shape[1]:
-        raise ValueError("too few columns")
-    blocks = np.array_split(signatures, bands, axis=1)
-    return {pair for block in blocks for pair in _pairs_of(_buckets_of(row.tobytes() for row in block))}
 
 
 @mistake(
@@ -558,35 +277,13 @@ def lsh_candidate_pairs(signatures, bands, rows):
 
 @mistake(
     "exponents_exchanged",
-    replaces=("candidate_probability", "choose_bands"),
+    replaces="candidate_probability",
     caught_by="test_probability_of_a_candidate",
     advice="A band needs all its rows, s^rows; a miss needs all bands to fail, (1 − s^rows)^bands: not the reverse.",
 )
-class ExponentsExchanged:
-    def candidate_probability(s, bands, rows):
-        with np.errstate(divide="ignore"):
-            return -np.expm1(rows * np.log1p(-(s**bands)))
-
-    def choose_bands(threshold, num_perm):
-        middles = (np.arange(400) + 0.5) / 400
-        below, above = threshold * middles, threshold + (1 - threshold) * middles
-
-        def error(option):
-            bands, rows = option
-            positives = threshold * np.mean(1 - (1 - below**rows) ** bands)
-            return positives + (1 - threshold) * np.mean((1 - above**rows) ** bands)
-
-        return min(((b, r) for b in range(1, num_perm + 1) for r in range(1, num_perm // b + 1)), key=error)
-
-
-@mistake(
-    "probability_of_a_miss",
-    replaces="candidate_probability",
-    caught_by="test_probability_of_a_candidate",
-    advice="(1 − s^rows)^bands is the probability that no band agrees; a candidate is the opposite.",
-)
 def candidate_probability(s, bands, rows):
-    return (1 - s**rows) ** bands
+    with np.errstate(divide="ignore"):
+        return -np.expm1(rows * np.log1p(-(s**bands)))
 
 
 @mistake(
@@ -597,16 +294,6 @@ def candidate_probability(s, bands, rows):
 )
 def candidate_probability(s, bands, rows):
     return 1 - (1 - s**rows) ** bands
-
-
-@mistake(
-    "first_order_only",
-    replaces="candidate_probability",
-    caught_by="test_probability_of_a_candidate",
-    advice="bands·s^rows is right for tiny s alone: it counts pairs once for each band they share, and passes 1.",
-)
-def candidate_probability(s, bands, rows):
-    return np.minimum(1.0, bands * s**rows)
 
 
 @mistake(
@@ -624,79 +311,6 @@ def choose_bands(threshold, num_perm):
         return positives + (1 - threshold) * np.mean(1 - candidate_probability(above, *option))
 
     return min(((b, num_perm // b) for b in range(1, num_perm + 1) if num_perm % b == 0), key=error)
-
-
-@mistake(
-    "means_for_integrals",
-    replaces="choose_bands",
-    caught_by="test_choose_bands_weighs_both_errors",
-    advice="An integral is the mean times the length of its interval: threshold for one, 1 − threshold for the other.",
-)
-def choose_bands(threshold, num_perm):
-    middles = (np.arange(400) + 0.5) / 400
-    below, above = threshold * middles, threshold + (1 - threshold) * middles
-
-    def error(option):
-        positives = np.mean(candidate_probability(below, *option))
-        return positives + np.mean(1 - candidate_probability(above, *option))
-
-    return min(((b, r) for b in range(1, num_perm + 1) for r in range(1, num_perm // b + 1)), key=error)
-
-
-@mistake(
-    "sides_exchanged",
-    replaces="choose_bands",
-    caught_by="test_choose_bands_weighs_both_errors",
-    advice="Below the threshold a candidate is the error, above it a miss is. Yours has them the other way round.",
-)
-def choose_bands(threshold, num_perm):
-    middles = (np.arange(400) + 0.5) / 400
-    below, above = threshold * middles, threshold + (1 - threshold) * middles
-
-    def error(option):
-        misses = threshold * np.mean(1 - candidate_probability(below, *option))
-        return misses + (1 - threshold) * np.mean(candidate_probability(above, *option))
-
-    return min(((b, r) for b in range(1, num_perm + 1) for r in range(1, num_perm // b + 1)), key=error)
-
-
-@mistake(
-    "nearest_rule_of_thumb",
-    replaces="choose_bands",
-    caught_by="test_choose_bands_weighs_both_errors",
-    advice="(1/bands)^(1/rows) is roughly where the curve is steepest. It does not weigh the errors: integrate them.",
-)
-def choose_bands(threshold, num_perm):
-    options = ((b, r) for b in range(1, num_perm + 1) for r in range(1, num_perm // b + 1))
-    return min(options, key=lambda option: abs((1 / option[0]) ** (1 / option[1]) - threshold))
-
-
-@mistake(
-    "rows_before_bands",
-    replaces="choose_bands",
-    caught_by="test_choose_bands_weighs_both_errors",
-    advice="The result is (bands, rows), in this order.",
-)
-def choose_bands(threshold, num_perm):
-    middles = (np.arange(400) + 0.5) / 400
-    below, above = threshold * middles, threshold + (1 - threshold) * middles
-
-    def error(option):
-        positives = threshold * np.mean(candidate_probability(below, *option))
-        return positives + (1 - threshold) * np.mean(1 - candidate_probability(above, *option))
-
-    return min(((b, r) for b in range(1, num_perm + 1) for r in range(1, num_perm // b + 1)), key=error)[::-1]
-
-
-@mistake(
-    "not_verified",
-    replaces="deduplicate",
-    caught_by="test_candidates_are_verified",
-    advice="Candidates are only likely: compute the exact similarity of their shingle sets before you drop anything.",
-)
-def deduplicate(docs, threshold, k, a, b, bands, rows):
-    _, signatures = _prepared(docs, k, a, b)
-    return _first_of_each(len(docs), lsh_candidate_pairs(signatures, bands, rows))
 
 
 @mistake(
@@ -739,20 +353,6 @@ def deduplicate(docs, threshold, k, a, b, bands, rows):
 
 
 @mistake(
-    "compared_with_the_kept",
-    replaces="deduplicate",
-    caught_by="test_clusters_are_connected_components",
-    advice="A document near a dropped one belongs to the same cluster: take connected components, not greedy drops.",
-)
-def deduplicate(docs, threshold, k, a, b, bands, rows):
-    dropped = set()
-    for i, j in _verified(docs, threshold, k, a, b, bands, rows):
-        if i not in dropped:
-            dropped.add(j)
-    return [i for i in range(len(docs)) if i not in dropped]
-
-
-@mistake(
     "later_one_dropped",
     replaces="deduplicate",
     caught_by="test_clusters_are_connected_components",
@@ -760,29 +360,6 @@ def deduplicate(docs, threshold, k, a, b, bands, rows):
 )
 def deduplicate(docs, threshold, k, a, b, bands, rows):
     dropped = {j for _, j in _verified(docs, threshold, k, a, b, bands, rows)}
-    return [i for i in range(len(docs)) if i not in dropped]
-
-
-@mistake(
-    "highest_kept",
-    replaces="deduplicate",
-    caught_by="test_clusters_are_connected_components",
-    advice="Of each cluster the lowest index is kept, not the highest.",
-)
-def deduplicate(docs, threshold, k, a, b, bands, rows):
-    last = len(docs) - 1
-    pairs = [(last - i, last - j) for i, j in _verified(docs, threshold, k, a, b, bands, rows)]
-    return sorted(last - i for i in _first_of_each(len(docs), pairs))
-
-
-@mistake(
-    "whole_cluster_dropped",
-    replaces="deduplicate",
-    caught_by="test_clusters_are_connected_components",
-    advice="One document of each cluster stays: only its copies are dropped.",
-)
-def deduplicate(docs, threshold, k, a, b, bands, rows):
-    dropped = {i for pair in _verified(docs, threshold, k, a, b, bands, rows) for i in pair}
     return [i for i in range(len(docs)) if i not in dropped]
 
 

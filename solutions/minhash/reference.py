@@ -45,7 +45,9 @@ def minhash_signature(hashes: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.nd
     Returns: [P] uint64, exact; p everywhere where n = 0.
     """
     x = hashes % PRIME  # (n,); below p, so that a·x + b < 2^62 is exact
-    permuted = (a[:, None] * x + b[:, None]) % PRIME  # (P, n)
+    permuted = a[:, None] * x  # (P, n); changed in place, as a new table for each step takes twice the time
+    permuted += b[:, None]
+    permuted %= PRIME
     return permuted.min(axis=1, initial=PRIME)  # (P,)
 
 

@@ -1,0 +1,27 @@
+"""What `kata bench minhash` times."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from grader.benching import Call, call, workload
+
+PRIME = 2**31 - 1
+
+
+@workload(rtol=0, atol=0, memory=True)
+def signature(module: Any, rng: Any) -> Iterator[Call]:
+    """the signature of 8,000 shingles under 128 hash functions"""
+    while True:
+        hashes = rng.integers(0, 2**32, 8000, dtype=np.uint64)
+        a, b = (rng.integers(1, PRIME, 128, dtype=np.uint64) for _ in range(2))
+        yield call(module.minhash_signature, hashes, a, b)
+
+
+@workload(rtol=0, atol=0)
+def candidates(module: Any, rng: Any) -> Iterator[Call]:
+    """candidate pairs of 600 signatures in 32 bands of 2"""
+    while True:
+        signatures = rng.integers(0, 200, (600, 64)).astype(np.uint64)
+        yield call(module.lsh_candidate_pairs, signatures, 32, 2)

@@ -21,7 +21,7 @@ F32, F64 = torch.float32, torch.float64
 TOLERANCE = {F64: {"rtol": 1e-9, "atol": 1e-10}, F32: {"rtol": 1e-4, "atol": 1e-5}}
 EXACT = TOLERANCE[F64]
 MIB = 2**20
-FED = "what the model was fed, each time with the tokens of its cache"
+FED = "the calls of the model, each (new tokens, tokens of its cache, whether it is in training mode)"
 
 LAYER = {"d_model": 24, "n_heads": 4, "n_kv_heads": 2, "window": 3}
 GPT = {"vocab_size": 11, **LAYER, "n_layers": 2}
@@ -119,12 +119,13 @@ def agree_with_cache(attempt, reference, rng, cases, shuffled):
     """What append gets of attention, and what that makes of the result, in all cases."""
     for batch, seen, t, window in cases:
         modules = twins(attempt, reference, rng, "WindowedAttention", LAYER | {"window": window})
-        x, script = rng.tensor(batch, t, 24, dtype=F64), Script(rng, batch, seen, t, window, shuffled)
-        other, about = deepcopy(script), f" after {seen} tokens, for T = {t} and W = {window}"
-        got = modules[0](x, attempt.run("scripted_cache", seen, script))
-        want = modules[1](x, reference.run("scripted_cache", seen, other))
-        assert_close(script.came, other.came, **EXACT, label="what append gets" + about)
-        assert_close(got, want, **EXACT, label="y" + about)
+        for text in ("", ", and of a second text"):
+            x, script = rng.tensor(batch, t, 24, dtype=F64), Script(rng, batch, seen, t, window, shuffled)
+            other, about = deepcopy(script), f" after {seen} tokens{text}, for T = {t} and W = {window}"
+            got = modules[0](x, attempt.run("scripted_cache", seen, script))
+            want = modules[1](x, reference.run("scripted_cache", seen, other))
+            assert_close(script.came, other.came, **EXACT, label="what append gets" + about)
+            assert_close(got, want, **EXACT, label="y" + about)
 
 
 @check("attention", points=6, needs="test_attention_without_a_cache")
@@ -199,13 +200,15 @@ def test_window_of_one_keeps_nothing(attempt, reference, rng):
 
 @check("cache", points=4, needs="test_last_tokens_are_kept")
 def test_prompts_are_let_go(attempt):
-    """40 caches that took prompts of 1 MiB and keep 15 tokens of each take less than 12 MiB together"""
+    """40 caches that took prompts of 1 MiB and keep 15 tokens of each take under 12 MiB, without storage to spare"""
     # With one row and one head a slice is contiguous, and contiguous() gives it back as it is.
     sizes = {"window": 16, "batch_size": 1, "n_kv_heads": 1, "head_dim": 64}
-    assert_equal(attempt.run("many_prefilled", 2, sizes, 2048), 15, label="tokens kept")
+    tokens, spare = attempt.run("many_prefilled", 2, sizes, 2048)
+    assert_equal(tokens, 15, label="tokens kept")
     used = peak_bytes(attempt.run, "many_prefilled", 40, sizes, 2048) / MIB
     told = "too much memory: does what is kept hold on to the prompt's storage?"
     assert_true(used < 12, told, expected="< 12 MiB", got=f"{used:.0f} MiB")
+    assert_equal(spare, 0, label="bytes that the storage of keys, values and positions has beyond what is kept")
 
 
 @check("cache", points=3, needs="test_last_tokens_are_kept")
@@ -282,10 +285,10 @@ class Model:
         self.texts.append(torch.zeros(batch_size, 0, dtype=torch.int64))
         return len(self.texts) - 1
 
-    def answer(self, ids, cache, graph):
+    def answer(self, ids, cache, graph, training):
         before = torch.zeros(len(ids), 0, dtype=torch.int64) if cache is None else self.texts[cache]
         text, self.graph = torch.cat([before, ids], dim=1), self.graph or graph
-        self.calls.append((ids.tolist(), None if cache is None else before.tolist()))
+        self.calls.append((ids.tolist(), None if cache is None else before.tolist(), training))
         if cache is not None:
             self.texts[cache] = text
         states = [torch.zeros(len(text), dtype=torch.int64)]
@@ -358,8 +361,8 @@ def test_prompts_are_fed_in_chunks(attempt, reference, rng):
     for t, chunk_size in ((7, 3), (9, 4), (4, 4), (3, 8), (5, 1)):
         prompt = token_ids(rng, 2, t, high=7)
         agree_on_tokens(both, prompt, 2, chunk_size=chunk_size)
-    for chunk_size in (0, -1):
-        assert_raises(ValueError, attempt.generate, both[0][2], prompt, 3, chunk_size=chunk_size)
+    for chunk_size, use_cache in ((0, True), (-1, True), (0, False)):
+        assert_raises(ValueError, attempt.generate, both[0][2], prompt, 3, use_cache, chunk_size)
 
 
 @check("chunks", points=4, needs="test_token_by_token_as_in_one_call")
@@ -375,13 +378,18 @@ def test_any_pieces_as_in_one_call(attempt, reference, rng):
 
 @check("chunks", points=2, needs="test_any_pieces_as_in_one_call")
 def test_chunks_bound_the_memory(attempt, reference, rng):
-    """a prompt of 3072 tokens in chunks of 128, with W = 16, takes less than 6 MiB"""
+    """a prompt of 3072 tokens in chunks of 128, with W = 16, takes less than 6 MiB, a token after a million under 4"""
     sizes = {"vocab_size": 5, "d_model": 4, "n_heads": 2, "n_kv_heads": 1, "n_layers": 1, "window": 16}
     mine, theirs = twins(attempt, reference, rng, "WindowGPT", sizes)
     short, long = token_ids(rng, 1, 20, high=5), token_ids(rng, 1, 3072, high=5)
     assert_equal(attempt.generate(mine, short, 2, chunk_size=8), reference.generate(theirs, short, 2))
     used = peak_bytes(attempt.generate, mine, long, 1, chunk_size=128) / MIB
     assert_true(used < 6, "too much memory for one prompt", expected="< 6 MiB", got=f"{used:.0f} MiB")
+    layer, _ = twins(attempt, reference, rng, "WindowedAttention", LAYER)
+    late = attempt.run("scripted_cache", 10**6, Script(rng, 1, 10**6, 1, 3, shuffled=True))
+    used = peak_bytes(keep(layer), rng.tensor(1, 1, 24, dtype=F64), late) / MIB
+    told = "too much memory after a million tokens: does a mask or a table go over all that were seen?"
+    assert_true(used < 4, told, expected="< 4 MiB", got=f"{used:.0f} MiB")
 
 
 def assert_ring(got, history, start, window):

@@ -26,31 +26,33 @@ def scripted_cache(_module, seen, answer):
 
 
 def scripted_model(_module, begin, answer):
-    """a model whose new_cache(B) is `begin(B)`, and whose logits are `answer(ids, cache, whether it builds a graph)`"""
+    """a model whose new_cache(B) is `begin(B)`; its logits are `answer(ids, cache, has it a graph, is it training)`"""
 
     class Scripted(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.zero = torch.nn.Parameter(torch.zeros((), dtype=torch.float64))
+            self.window = 2  # nothing to count on: this model sees everything
 
         def new_cache(self, batch_size):
             return begin(batch_size)
 
         def forward(self, ids, cache=None):
             zero = self.zero + 0
-            return answer(ids, cache, zero.requires_grad).to(ids.device) + zero
+            return answer(ids, cache, zero.requires_grad, self.training).to(ids.device) + zero
 
     return Scripted()
 
 
 def many_prefilled(module, count, sizes, length):
-    """so many RollingKVCache(**sizes), each after one append of a prompt of that length"""
+    """so many RollingKVCache(**sizes), each after one append of a prompt of that length: (tokens, bytes to spare)"""
     caches = []
     for _ in range(count):
         cache, prompt = module.RollingKVCache(**sizes), torch.ones(1, sizes["n_kv_heads"], length, sizes["head_dim"])
         cache.append(prompt, prompt.clone())
         caches.append(cache)
-    return caches[-1].keys.shape[2]
+    spare = sum(part.untyped_storage().nbytes() - part.nbytes for part in (cache.keys, cache.values, cache.positions))
+    return caches[-1].keys.shape[2], spare
 
 
 def many_appended(module, count, sizes, length):
@@ -71,3 +73,12 @@ def state(_module, cache):
     """the attributes of a cache"""
     names = ("keys", "values", "positions", "seen")
     return {name: getattr(cache, name) for name in names if hasattr(cache, name)}
+
+
+def drawn(module, sizes):
+    """WindowGPT(**sizes) in float64, with weights that are always the same"""
+    model, generator = module.WindowGPT(**sizes).double(), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator, dtype=weight.dtype) / weight.shape[-1] ** 0.5)
+    return model

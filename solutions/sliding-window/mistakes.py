@@ -17,16 +17,6 @@ def sliding_window_mask(q_pos, k_pos, window, n_sinks=0):
 
 
 @mistake(
-    "one_key_too_few",
-    replaces="sliding_window_mask",
-    caught_by="test_mask_is_a_band",
-    advice="W − 1 keys only: the window holds W of them, the query's own included: i − W < j ≤ i.",
-)
-def sliding_window_mask(q_pos, k_pos, window, n_sinks=0):
-    return _band(q_pos, k_pos, window, lambda back: (back >= 0) & (back < window - 1), n_sinks)
-
-
-@mistake(
     "both_directions",
     replaces="sliding_window_mask",
     caught_by="test_mask_is_a_band",
@@ -34,16 +24,6 @@ def sliding_window_mask(q_pos, k_pos, window, n_sinks=0):
 )
 def sliding_window_mask(q_pos, k_pos, window, n_sinks=0):
     return _band(q_pos, k_pos, window, lambda back: back.abs() < window, n_sinks)
-
-
-@mistake(
-    "hidden_is_true",
-    replaces="sliding_window_mask",
-    caught_by="test_mask_is_a_band",
-    advice="True means that the query sees the key: this mask is upside down.",
-)
-def sliding_window_mask(q_pos, k_pos, window, n_sinks=0):
-    return _band(q_pos, k_pos, window, lambda back: (back < 0) | (back >= window), n_sinks)
 
 
 @mistake(
@@ -93,26 +73,6 @@ def _attention(layer, x, cache, *, start=None, turn=(True, True, False), share=N
 
 
 @mistake(
-    "values_rotated",
-    replaces="WindowedAttention.forward",
-    caught_by="test_attention_without_a_cache",
-    advice="Values are not rotated: their sum would depend on absolute positions.",
-)
-def forward(self, x, cache=None):
-    return _attention(self, x, cache, turn=(True, True, True))
-
-
-@mistake(
-    "queries_not_rotated",
-    replaces="WindowedAttention.forward",
-    caught_by="test_attention_without_a_cache",
-    advice="Rotate queries and keys alike; only then does their product depend on the distance.",
-)
-def forward(self, x, cache=None):
-    return _attention(self, x, cache, turn=(False, True, False))
-
-
-@mistake(
     "no_window_without_a_cache",
     replaces="WindowedAttention.forward",
     caught_by="test_attention_without_a_cache",
@@ -131,16 +91,6 @@ def forward(self, x, cache=None):
 def forward(self, x, cache=None):
     group = self.n_heads // self.n_kv_heads
     return _attention(self, x, cache, share=lambda part: part.repeat(1, group, 1, 1))
-
-
-@mistake(
-    "positions_from_zero",
-    replaces="WindowedAttention.forward",
-    caught_by="test_keys_are_cached_rotated",
-    advice="With a cache the new tokens stand at cache.seen, cache.seen + 1, …; here every call begins at 0 again.",
-)
-def forward(self, x, cache=None):
-    return _attention(self, x, cache, start=0)
 
 
 @mistake(
@@ -178,20 +128,21 @@ def forward(self, x, cache=None):
 
 
 @mistake(
-    "no_mask_for_one_token",
+    "mask_remembered",
     replaces="WindowedAttention.forward",
     caught_by="test_visible_is_what_the_positions_say",
-    advice="A single token sees all that the cache returns, and some may lie out of its window: mask for T = 1 too.",
+    advice="A mask is kept on the module and used for the next text, whose keys stand elsewhere: make it in each call.",
 )
 def forward(self, x, cache=None):
-    def lazy(q_pos, k_pos, window, n_sinks):
-        mask = sliding_window_mask(q_pos, k_pos, window, n_sinks)
-        return mask if len(q_pos) > 1 else torch.ones_like(mask)
+    def remembered(q_pos, k_pos, window, n_sinks):
+        sizes = int(q_pos[0]), len(q_pos), len(k_pos)
+        self.masks = getattr(self, "masks", {})
+        return self.masks.setdefault(sizes, sliding_window_mask(q_pos, k_pos, window, n_sinks))
 
-    return _attention(self, x, cache, mask=lazy)
+    return _attention(self, x, cache, mask=remembered)
 
 
-def _rolled(cache, k, v, *, before=None, keep=None, after=None, part=lambda kept: kept.detach().clone(), count=None):
+def _rolled(cache, k, v, *, before=None, keep=None, after=None, part=lambda kept: kept.detach().clone()):
     """RollingKVCache.append, that forgets all but `before` tokens first and all but `keep` afterwards."""
     keep = cache.window - 1 if keep is None else keep
     new = torch.arange(cache.seen, cache.seen + k.shape[2])
@@ -200,8 +151,8 @@ def _rolled(cache, k, v, *, before=None, keep=None, after=None, part=lambda kept
         all_of = all_of[0][:, :, -before:], all_of[1][:, :, -before:], all_of[2][-before:]
     first = max(len(all_of[2]) - keep, 0) if after is None else after
     cache.keys, cache.values = (part(whole[:, :, first:]) for whole in all_of[:2])
-    cache.positions = all_of[2][first:]
-    cache.seen += k.shape[2] if count is None else count
+    cache.positions = all_of[2][first:].clone()
+    cache.seen += k.shape[2]
     return all_of
 
 
@@ -216,18 +167,6 @@ def append(self, k, v):
 
 
 @mistake(
-    "only_new_returned",
-    replaces="RollingKVCache.append",
-    caught_by="test_append_returns_kept_and_new",
-    advice="The new tokens come back alone: in front of them belongs what was kept.",
-)
-def append(self, k, v):
-    kept = len(self.positions)
-    keys, values, positions = _rolled(self, k, v)
-    return keys[:, :, kept:], values[:, :, kept:], positions[kept:]
-
-
-@mistake(
     "whole_window_kept",
     replaces="RollingKVCache.append",
     caught_by="test_last_tokens_are_kept",
@@ -235,16 +174,6 @@ def append(self, k, v):
 )
 def append(self, k, v):
     return _rolled(self, k, v, keep=self.window)
-
-
-@mistake(
-    "one_token_lost",
-    replaces="RollingKVCache.append",
-    caught_by="test_last_tokens_are_kept",
-    advice="W − 2 tokens are kept, and the next one may see W − 1 beside itself.",
-)
-def append(self, k, v):
-    return _rolled(self, k, v, keep=max(self.window - 2, 0))
 
 
 @mistake(
@@ -258,16 +187,6 @@ def append(self, k, v):
 
 
 @mistake(
-    "seen_counts_calls",
-    replaces="RollingKVCache.append",
-    caught_by="test_last_tokens_are_kept",
-    advice="`seen` grows by one a call. It counts tokens: add T.",
-)
-def append(self, k, v):
-    return _rolled(self, k, v, count=1)
-
-
-@mistake(
     "minus_zero",
     replaces="RollingKVCache.append",
     caught_by="test_window_of_one_keeps_nothing",
@@ -277,16 +196,6 @@ def append(self, k, v):
     return _rolled(
         self, k, v, after=max(len(self.positions) + k.shape[2] - self.window + 1, 0) if self.window > 1 else 0
     )
-
-
-@mistake(
-    "prompt_held_by_a_view",
-    replaces="RollingKVCache.append",
-    caught_by="test_prompts_are_let_go",
-    advice="A slice is a view, and keeps the storage of the whole prompt alive: clone() what you keep.",
-)
-def append(self, k, v):
-    return _rolled(self, k, v, part=lambda kept: kept.detach())
 
 
 @mistake(
@@ -341,32 +250,6 @@ def forward(self, x, cache=None):
     return self.norm_2(x + self.mlp(x))
 
 
-@mistake(
-    "no_final_norm",
-    replaces="WindowGPT.forward",
-    caught_by="test_logits_without_a_cache",
-    advice="After the last block comes norm, before head.",
-)
-def forward(self, ids, cache=None):
-    x = self.embed(ids)
-    for block, layer in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):
-        x = block(x, layer)
-    return self.head(x)
-
-
-@mistake(
-    "one_cache_for_all_layers",
-    replaces="WindowGPT.forward",
-    caught_by="test_token_by_token_as_in_one_call",
-    advice="All layers append to the first cache, whose count runs L times too fast: layer i has the entry i.",
-)
-def forward(self, ids, cache=None):
-    x = self.embed(ids)
-    for block in self.blocks:
-        x = block(x, cache and cache[0])
-    return self.head(self.norm(x))
-
-
 def _generated(model, ids, count, use_cache=True, chunk_size=None, **wrong):
     """generate, with something wrong: what is fed, the graph, the chunks."""
     if ids.shape[1] == 0 or count < 0 or (chunk_size is not None and chunk_size < 1):
@@ -394,20 +277,13 @@ def generate(*args, **kwargs):
 
 
 @mistake(
-    "cache_of_the_last_text",
+    "mode_changed",
     replaces="generate",
     caught_by="test_every_token_is_fed_once",
-    advice="The cache of one text goes on into the next: call model.new_cache(B) in every call of generate.",
+    advice="generate calls model.eval(), and leaves it so: whether it is training is the caller's matter.",
 )
-def generate(model, ids, max_new_tokens, use_cache=True, chunk_size=None):
-    if use_cache and not hasattr(model, "kept"):
-        model.kept = [model.new_cache(len(ids))]
-    if not use_cache:
-        return _generated(model, ids, max_new_tokens, False, chunk_size)
-    once = torch.nn.Identity()
-    once.forward = lambda piece, _: model(piece, model.kept[0])
-    once.new_cache = lambda _: None
-    return _generated(once, ids, max_new_tokens, True, chunk_size)
+def generate(model, *args, **kwargs):
+    return _generated(model.eval(), *args, **kwargs)
 
 
 @mistake(
@@ -418,18 +294,6 @@ def generate(model, ids, max_new_tokens, use_cache=True, chunk_size=None):
 )
 def generate(*args, **kwargs):
     return _generated(*args, **kwargs, graph=True)
-
-
-@mistake(
-    "chunk_size_ignored",
-    replaces="generate",
-    caught_by="test_prompts_are_fed_in_chunks",
-    advice="The prompt is fed at once whatever chunk_size says: split it, and feed the pieces one after the other.",
-)
-def generate(model, ids, max_new_tokens, use_cache=True, chunk_size=None):
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError
-    return _generated(model, ids, max_new_tokens, use_cache)
 
 
 @mistake(

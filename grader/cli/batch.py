@@ -28,7 +28,9 @@ def grade(
     explain: Annotated[bool, typer.Option("--explain", help="Look for known mistakes too; takes longer.")] = False,
     isolation: Isolation = "auto",
 ) -> None:
-    """Grade a folder of people's attempts: DIR/PERSON/dpo.py, kv_cache.py and so on; a row for each file.
+    """Grade a folder of people: a row for each file.
+
+    DIR/PERSON/ holds files named as `kata start` names them.
 
     Ends with 0 if every file has its row, whatever it says; 3 if a row is a fault of ours.
     """

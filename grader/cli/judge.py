@@ -71,7 +71,7 @@ def bench(
     json: Json = False,
     isolation: Isolation = "auto",
 ) -> None:
-    """Time an attempt that passes, side by side with the reference; its peak memory too.
+    """How fast an attempt that passes is, beside ours.
 
     Ends with 0, with 1 where the attempt went wrong on the way, 2 where there is nothing to time.
     """

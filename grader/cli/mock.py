@@ -39,7 +39,7 @@ def mock(
     seed: Annotated[str | None, typer.Option("--seed", metavar="N", help="Draw as with that seed.")] = None,
     isolation: Isolation = "auto",
 ) -> None:
-    """A timed mock interview: katas and questions, hints closed, graded at the bell.
+    """A timed mock interview, graded at the bell.
 
     The clock goes on whatever happens to this terminal: `kata mock resume` comes back to it.
     """

@@ -27,7 +27,7 @@ def plan(
     first: Annotated[str | None, typer.Option("--from", metavar="DATE", help="2026-01-31; else today.")] = None,
     form: Annotated[str | None, typer.Option("--format", metavar="F", help="md or ics.")] = None,
 ) -> None:
-    """A day-by-day schedule from priorities, prerequisites, minutes and what you have passed."""
+    """A day-by-day schedule of katas and questions."""
     session: Session = context.obj
     if form not in (None, "md", "ics"):
         raise UsageError(f"--format takes md or ics, not {form!r}; leave it out for a table")

@@ -44,3 +44,20 @@ def weights(_module, model):
 def random_state(_module):
     """the state of torch's own generator"""
     return torch.get_rng_state()
+
+
+def seeded(module, sizes, seed):
+    """TransformerLM(**sizes) in float64 with the weights of that seed"""
+    made, generator = module.TransformerLM(**sizes).double(), torch.Generator().manual_seed(seed)
+    for _, weight in sorted(made.named_parameters()):
+        torch.nn.init.normal_(weight, std=0.1, generator=generator)
+    return made
+
+
+def learned(module, model, seed, size):
+    """the loss of ids drawn from that seed, and the squared norm of its gradient by each parameter"""
+    ids = torch.randint(model.tokens.num_embeddings, size, generator=torch.Generator().manual_seed(seed))
+    model.zero_grad()
+    loss = module.lm_loss(model(ids), ids)
+    loss.backward()
+    return torch.stack([loss.detach(), *(weight.grad.square().sum() for _, weight in sorted(model.named_parameters()))])

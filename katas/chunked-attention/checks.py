@@ -194,10 +194,11 @@ def assert_lean(module, probe, sizes, chunk_size, causal, want):
     assert_true(share <= 0.5, told, expected="≤ 0.5 times the scores' bytes", got=f"{share:.2f} times")
 
 
+# Whatever is of size Tq × c or Tq × d takes 64 KiB or more, so that it is mapped: see `_filler` in probes.py.
 @check("attention", points=5, needs="test_chunks_may_be_ragged")
 def test_attention_never_holds_the_scores(attempt, reference):
     """the peak memory is at most half of what the score matrix takes: for many queries, and for one alone"""
-    assert_lean(attempt, "forward_of", (512, 4096, 8), 16, False, reference)
+    assert_lean(attempt, "forward_of", (2048, 1024, 8), 32, False, reference)
     assert_lean(attempt, "forward_of", (1, 2**20, 1), 2**14, False, reference)
 
 
@@ -209,11 +210,13 @@ def least_cpu(module, inputs):
 
 @check("attention", points=2, needs="test_chunks_may_be_ragged")
 def test_attention_loops_over_chunks_alone(attempt, reference, rng):
-    """it takes at most 6 times the CPU time of a plain loop over chunks: none over queries, heads or batch"""
-    inputs = qkv(rng, (16, 4, 16, 256, 4, 4), F32)
-    assert_attention(attempt, reference, inputs, (4,), SINGLE)
-    ratio = least_cpu(attempt, inputs) / least_cpu(reference.confined(), inputs)
-    assert_true(ratio <= 6, "too slow: loop over chunks alone", expected="≤ 6×", got=f"{ratio:.1f}×")
+    """it takes at most 4 times the CPU time of a plain loop over chunks: none over queries, heads or batch"""
+    confined = reference.confined()
+    for sizes in ((1, 1, 32, 512, 4, 4), (20, 20, 1, 512, 2, 2)):
+        inputs = qkv(rng, sizes, F32)
+        assert_attention(attempt, reference, inputs, (4,), SINGLE)
+        ratio = least_cpu(attempt, inputs) / least_cpu(confined, inputs)
+        assert_true(ratio <= 4, "too slow: loop over chunks alone", expected="≤ 4×", got=f"{ratio:.1f}×")
 
 
 @check("causal", points=4, needs="test_chunks_may_be_ragged")
@@ -390,4 +393,4 @@ def test_graphs_keep_their_own_tensors(attempt, reference, rng):
 @check("recompute", points=5, needs="test_gradients_under_masks")
 def test_training_never_holds_the_scores(attempt, reference):
     """forward and backward pass together have a peak of at most half of what the score matrix takes"""
-    assert_lean(attempt, "training_of", (512, 4096, 8), 16, True, reference)
+    assert_lean(attempt, "training_of", (2048, 1024, 8), 32, True, reference)

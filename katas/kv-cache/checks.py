@@ -153,12 +153,15 @@ def test_two_texts_go_on_from_one_cache(attempt, reference, rng):
     """the cache is a new list of L tuples; several calls may go on from it, others in between, and it stays as it is"""
     mine, theirs = twins(attempt, reference, rng)
     prompt, other, one, two = (token_ids(rng, 2, t) for t in (4, 5, 1, 3))
+    before = attempt.run("attributes", mine)
     start, want = keep(mine)(prompt), theirs(prompt)
     elsewhere = mine(other)
     for ids in (one, two, one):
         assert_close(mine(ids, start.get(1, keep=True)), theirs(ids, want[1]), **EXACT)
     assert_close(elsewhere, theirs(other), **EXACT, label="another text")
     assert_close(start.get(1), want[1], **EXACT, label="the first cache, after more calls")
+    after = attempt.run("attributes", mine)
+    assert_equal(set(after), set(before), label="attributes of the modules, after the calls")
 
 
 @check("model", points=2, needs="test_logits_go_on_from_any_cache")
@@ -192,16 +195,18 @@ def test_memory_of_a_step_is_linear(attempt, reference, rng):
 class Script:
     """A model over here. Its logits depend on all tokens of a row, its cache is those, and it notes its calls."""
 
+    plain = False  # is the cache a mere tensor [B, S] of these tokens?
+
     def __init__(self, rng, vocab=7):
         self.table, self.vocab, self.fed, self.modes = rng.tensor(61, vocab, dtype=F64), vocab, [], set()
 
     def __call__(self, ids, past, pad, training, graph):
-        seen = ids[:, :0] if past is None else past[0][0][:, 0, :, 0].long()
+        seen = ids[:, :0] if past is None else past if self.plain else past[0][0][:, 0, :, 0].long()
         self.fed.append((ids.tolist(), None if past is None else seen.tolist(), pad))
         self.modes.add((training, graph))
         seen = torch.cat([seen, ids], dim=1)
         pair = seen[:, None, :, None].double()
-        return self.logits(seen)[:, -ids.shape[1] :], [(pair, pair)]
+        return self.logits(seen)[:, -ids.shape[1] :], seen if self.plain else [(pair, pair)]
 
     def logits(self, seen):
         states = [torch.zeros(len(seen), dtype=torch.int64)]
@@ -212,6 +217,8 @@ class Script:
 
 class Successor(Script):
     """It says that the next token is the last one plus 1."""
+
+    plain = True
 
     def logits(self, seen):
         return 1e4 * torch.nn.functional.one_hot((seen + 1) % self.vocab, self.vocab).double()
@@ -315,21 +322,26 @@ def test_mode_and_edges(attempt, rng):
         assert_equal(attempt.generate(model, prompt, 3, **kwargs)[:, :3], prompt)
         assert_equal(script.modes, {(False, False)}, label="(train mode, builds a graph) of the calls")
         assert_equal(model.get("training"), training, label="train mode afterwards")
+        script.modes.clear()
+        keep(model)(prompt)
+        assert_equal(script.modes, {(training, True)}, label="(train mode, builds a graph) of a call afterwards")
 
 
 @check("prefill", points=6)
 def test_chunks_follow_each_other(attempt, reference, rng):
     """the model gets chunks of chunk_size tokens in order, the rest as the last, going on from the cache given"""
-    for t, chunk_size in ((7, 3), (9, 4), (5, 1), (4, 4), (4, 9), (1, 1)):
+    for t, chunk_size in ((7, 3), (3, 1), (4, 2), (2, 5), (1, 1)):
         script, ids, seen = Script(rng), token_ids(rng, 2, t, high=7), token_ids(rng, 2, 1, 2, 1, high=7).double()
         for cache in ({}, {"cache": [(seen, seen)]}):
             sides = {attempt: deepcopy(script), reference: deepcopy(script)}
             got, want = (
-                assert_inputs_unchanged(side.prefill, side.run("scripted", own, False), ids, chunk_size, **cache)
+                assert_inputs_unchanged(side.prefill, side.run("scripted", own, True), ids, chunk_size, **cache)
                 for side, own in sides.items()
             )
             assert_close(got, want, **EXACT)
             assert_equal(sides[attempt].fed, sides[reference].fed, label=FED)
+            modes = "(train mode, builds a graph) of the calls: these are the caller's"
+            assert_equal(sides[attempt].modes, sides[reference].modes, label=modes)
     for chunk_size in (0, -2):
         assert_raises(ValueError, attempt.prefill, attempt.run("scripted", script, False), ids, chunk_size)
 
@@ -344,6 +356,7 @@ def test_append_writes_behind(attempt, reference, rng):
             got = assert_inputs_unchanged(mine.append, *new)
             assert_equal(got, theirs.append(*new))
             assert_true(not any(part.requires_grad for part in got), "the views require a gradient: detach k and v")
+            assert_raises(ValueError, mine.append, *pair(rng, 2, 10 - mine.get("length"), dtype=dtype))
             for name in ("length", "keys", "values"):
                 assert_equal(mine.get(name), theirs.get(name), label=name)
 
@@ -427,7 +440,7 @@ def assert_rows(got, pad, alone, start, label):
 def test_padded_rows_are_as_if_alone(attempt, reference, rng):
     """in one call a row behind padding has the logits of the row alone, whatever stands in the padding"""
     mine, theirs = twins(attempt, reference, rng)
-    for pad in (torch.tensor([2, 0, 6]), torch.tensor([0, 0]), torch.tensor([3])):
+    for pad in (torch.tensor([2, 0, 6]), torch.tensor([0, 0]), torch.tensor([3]), torch.tensor([1])):
         ids = token_ids(rng, len(pad), 7)
         got = item(assert_inputs_unchanged(mine, ids, pad=pad), 0)
         assert_equal(list(got.shape), [len(pad), 7, 13], label="the shape of the logits")

@@ -11,6 +11,19 @@ def loaded(module, name, sizes, weights):
     return made
 
 
+def seeded(module, sizes, seed):
+    """GPT(**sizes) in float64 with the weights of that seed"""
+    made, generator = module.GPT(**sizes).double(), torch.Generator().manual_seed(seed)
+    for _, weight in sorted(made.named_parameters()):
+        torch.nn.init.normal_(weight, std=0.3, generator=generator)
+    return made
+
+
+def attributes(_module, model):
+    """the names of all that the modules inside hold"""
+    return [f"{name}.{key}" for name, inner in model.named_modules() for key in vars(inner)]
+
+
 def scripted(_module, answer, training):
     """a model that does what `answer(ids, cache, pad, whether in train mode, whether it builds a graph)` says"""
 
@@ -18,6 +31,7 @@ def scripted(_module, answer, training):
         def __init__(self):
             super().__init__()
             self.zero = torch.nn.Parameter(torch.zeros((), dtype=torch.float64))
+            self.wpe = torch.nn.Embedding(1, 1)  # it means nothing here: no one may count on it
 
         def forward(self, ids, cache=None, pad=None):
             zero = self.zero + 0

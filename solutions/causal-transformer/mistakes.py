@@ -134,6 +134,18 @@ def scaled_dot_product_attention(q, k, v, mask=None):
 
 
 @mistake(
+    "hidden_scores_only_lowered",
+    replaces="scaled_dot_product_attention",
+    caught_by="test_attention_at_large_scores",
+    advice="Subtracting 1e9 from a hidden score hides it only if it was not larger. Overwrite it: masked_fill.",
+)
+def scaled_dot_product_attention(q, k, v, mask=None):
+    hidden = torch.zeros(1, dtype=torch.bool) if mask is None else ~mask
+    weights = (_scores(q, k, None) - 1e9 * hidden).softmax(dim=-1).masked_fill(hidden, 0.0)
+    return weights @ v, weights
+
+
+@mistake(
     "mean_of_what_is_hidden",
     replaces="scaled_dot_product_attention",
     caught_by="test_query_without_a_key_gives_zero",

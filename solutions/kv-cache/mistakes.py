@@ -9,16 +9,6 @@ from grader.checking import mistake
 
 
 @mistake(
-    "masked_only_without_a_cache",
-    replaces="_visible",
-    caught_by="test_new_tokens_see_the_past",
-    advice="With a cache several new tokens may come too, and none may see those after it. Mask in every call.",
-)
-def _visible(t, s, pad, device):
-    return torch.ones(t, s, dtype=torch.bool).tril() if t == s else torch.ones(t, s, dtype=torch.bool)
-
-
-@mistake(
     "mask_begins_at_the_top_left",
     replaces="_visible",
     caught_by="test_new_tokens_see_the_past",
@@ -26,16 +16,6 @@ def _visible(t, s, pad, device):
 )
 def _visible(t, s, pad, device):
     return torch.ones(t, s, dtype=torch.bool).tril()
-
-
-@mistake(
-    "own_key_hidden",
-    replaces="_visible",
-    caught_by="test_attention_without_a_cache",
-    advice="A token sees itself: key j is visible where j ≤ P + i, not j < P + i.",
-)
-def _visible(t, s, pad, device):
-    return torch.ones(t, s, dtype=torch.bool).tril(s - t - 1)
 
 
 @mistake(
@@ -59,16 +39,6 @@ def _visible(t, s, pad, device):
 
 
 @mistake(
-    "padding_keys_seen",
-    replaces="_visible",
-    caught_by="test_padded_rows_are_as_if_alone",
-    advice="The positions are shifted, but the padding's keys are still attended to: hide columns below pad[b].",
-)
-def _visible(t, s, pad, device):
-    return torch.ones(t, s, dtype=torch.bool).tril(s - t)
-
-
-@mistake(
     "padding_from_the_new_tokens",
     replaces="_visible",
     caught_by="test_padding_with_a_cache",
@@ -78,20 +48,6 @@ def _visible(t, s, pad, device):
     causal = torch.ones(t, s, dtype=torch.bool).tril(s - t)
     columns = torch.arange(s) - (s - t)
     return causal if pad is None else causal & ((columns < 0) | (columns >= pad[:, None]))[:, None, None]
-
-
-@mistake(
-    "new_before_old",
-    replaces="_extended",
-    caught_by="test_present_holds_keys_and_values",
-    advice="The new keys go behind the cached ones: cat((past, new)), or the mask and the next call misplace them.",
-)
-def _extended(past, k, v):
-    if isinstance(past, StaticKV):
-        return *past.append(k, v), past
-    if past is not None:
-        k, v = torch.cat([k, past[0]], dim=2), torch.cat([v, past[1]], dim=2)
-    return k, v, (k, v)
 
 
 @mistake(
@@ -125,16 +81,6 @@ def _attention(layer, x, past, pad, *, divide=None, fill=None, join=lambda y: y.
     hidden = ~_visible(x.shape[1], keys.shape[2], pad, x.device)
     weights = scores.masked_fill(hidden, torch.finfo(x.dtype).min if fill is None else fill).softmax(dim=-1)
     return layer.c_proj(join(weights @ values).reshape(x.shape)), present
-
-
-@mistake(
-    "unscaled",
-    replaces="CausalSelfAttention.forward",
-    caught_by="test_attention_without_a_cache",
-    advice="Divide the scores by √dh before the softmax.",
-)
-def forward(self, x, past=None, pad=None):
-    return _attention(self, x, past, pad, divide=1.0)
 
 
 @mistake(
@@ -204,19 +150,7 @@ def forward(self, x, past=None, pad=None):
     return _block(self, x, past, pad, approximate="none")
 
 
-@mistake(
-    "post_norm",
-    replaces="Block.forward",
-    caught_by="test_block_is_pre_norm",
-    advice="The norms stand before attention and MLP, inside the residual branch: x + attn(ln_1(x)).",
-)
-def forward(self, x, past=None, pad=None):
-    y, present = self.attn(x, past, pad)
-    x = self.ln_1(x + y)
-    return self.ln_2(x + self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))), present
-
-
-def _gpt(model, ids, cache, pad, start=None, norm=True, shift=True):
+def _gpt(model, ids, cache, pad, start=None, shift=True):
     """GPT.forward with something left out."""
     start = _length(cache[0]) if cache and start is None else start or 0
     positions = torch.arange(start, start + ids.shape[1])
@@ -228,7 +162,7 @@ def _gpt(model, ids, cache, pad, start=None, norm=True, shift=True):
     for block, past in zip(model.blocks, cache or [None] * len(model.blocks), strict=True):
         x, present = block(x, past, pad)
         presents.append(present)
-    return F.linear(model.ln_f(x) if norm else x, model.wte.weight), presents
+    return F.linear(model.ln_f(x), model.wte.weight), presents
 
 
 @mistake(
@@ -242,16 +176,6 @@ def forward(self, ids, cache=None, pad=None):
 
 
 @mistake(
-    "no_final_norm",
-    replaces="GPT.forward",
-    caught_by="test_logits_of_a_prompt",
-    advice="After the last block comes ln_f, before the output matrix.",
-)
-def forward(self, ids, cache=None, pad=None):
-    return _gpt(self, ids, cache, pad, norm=False)
-
-
-@mistake(
     "callers_list_changed",
     replaces="GPT.forward",
     caught_by="test_logits_go_on_from_any_cache",
@@ -262,16 +186,6 @@ def forward(self, ids, cache=None, pad=None):
     if cache is not None:
         cache[:] = presents
     return logits, presents if cache is None else cache
-
-
-@mistake(
-    "one_cache_for_all_layers",
-    replaces="GPT.forward",
-    caught_by="test_logits_go_on_from_any_cache",
-    advice="Every layer has keys and values of its own: hand layer i the entry i of the cache.",
-)
-def forward(self, ids, cache=None, pad=None):
-    return _gpt(self, ids, cache and [cache[0]] * len(cache), pad)
 
 
 @mistake(
@@ -298,15 +212,15 @@ def forward(self, ids, cache=None, pad=None):
 def _generated(
     model, ids, max_new_tokens, temperature=0.0, use_cache=True, eos_id=None, generator=None, pad=None, **wrong
 ):
-    """generate, with something wrong: where it reads, what it feeds, when a row or all of them end."""
+    """generate, with something wrong: what it feeds, when a row or all of them end."""
     feed, stop = wrong.get("feed", lambda ids: ids[:, -1:]), wrong.get("stop", torch.all)
     fresh, cache, mode = ids, None, model.training
-    ended = (ids == eos_id).any(dim=1) if wrong.get("prompt_ends") else torch.zeros(len(ids), dtype=torch.bool)
-    model.train(wrong.get("train", False))
-    with torch.set_grad_enabled(wrong.get("graph", False)):
+    ended = torch.zeros(len(ids), dtype=torch.bool)
+    model.eval()
+    with torch.no_grad():
         for _ in range(max_new_tokens):
             logits, cache = model(fresh, cache, pad) if use_cache else model(ids, None, pad)
-            tokens = _chosen(logits[:, wrong.get("at", -1)], temperature, generator).detach()
+            tokens = _chosen(logits[:, -1], temperature, generator)
             if eos_id is not None:
                 tokens = tokens.masked_fill(ended, eos_id) if wrong.get("fill", True) else tokens
                 ended = ended | (tokens == eos_id)
@@ -329,38 +243,6 @@ def generate(*args, **kwargs):
 
 
 @mistake(
-    "cache_not_handed_on",
-    replaces="generate",
-    caught_by="test_the_cache_is_used",
-    advice="The model gets no cache back, so every step computes the whole sequence: hand on what it returned.",
-)
-def generate(*args, **kwargs):
-    return _generated(*args, **kwargs | {"use_cache": False})
-
-
-@mistake(
-    "last_token_fed",
-    replaces="generate",
-    caught_by="test_the_cache_is_used",
-    advice="After the last token the model is called once more, for logits that nobody reads: n tokens take n calls.",
-)
-def generate(model, ids, *args, pad=None, **kwargs):
-    ids = _generated(model, ids, *args, pad=pad, **kwargs)
-    model(ids[:, -1:], None, pad)
-    return ids
-
-
-@mistake(
-    "first_position_read",
-    replaces="generate",
-    caught_by="test_greedy_tokens",
-    advice="The next token follows from the logits at the last position, logits[:, -1].",
-)
-def generate(*args, **kwargs):
-    return _generated(*args, **kwargs, at=0)
-
-
-@mistake(
     "all_stop_at_the_first_end",
     replaces="generate",
     caught_by="test_rows_end_one_by_one",
@@ -378,16 +260,6 @@ def generate(*args, **kwargs):
 )
 def generate(*args, **kwargs):
     return _generated(*args, **kwargs, fill=False)
-
-
-@mistake(
-    "prompt_ends_rows",
-    replaces="generate",
-    caught_by="test_rows_end_one_by_one",
-    advice="An eos_id in the prompt ends nothing (many prompts begin with it): look at the new tokens alone.",
-)
-def generate(*args, **kwargs):
-    return _generated(*args, **kwargs, prompt_ends=True)
 
 
 @mistake(
@@ -425,16 +297,6 @@ def _chosen(logits, temperature, generator):
 
 
 @mistake(
-    "graph_kept",
-    replaces="generate",
-    caught_by="test_mode_and_edges",
-    advice="The graph of every step stays alive through the cache, and memory grows: generate under torch.no_grad().",
-)
-def generate(*args, **kwargs):
-    return _generated(*args, **kwargs, graph=True)
-
-
-@mistake(
     "left_in_eval_mode",
     replaces="generate",
     caught_by="test_mode_and_edges",
@@ -442,16 +304,6 @@ def generate(*args, **kwargs):
 )
 def generate(*args, **kwargs):
     return _generated(*args, **kwargs, back=False)
-
-
-@mistake(
-    "mode_left_alone",
-    replaces="generate",
-    caught_by="test_mode_and_edges",
-    advice="A model in train mode generates with dropout: call model.eval() first, and put its mode back afterwards.",
-)
-def generate(model, *args, **kwargs):
-    return _generated(model, *args, **kwargs, train=model.training)
 
 
 @mistake(
@@ -469,21 +321,6 @@ def generate(model, ids, *args, pad=None, **kwargs):
 
     once.training, once.eval, once.train = model.training, model.eval, model.train
     return _generated(once, ids, *args, **kwargs)
-
-
-@mistake(
-    "rest_dropped",
-    replaces="prefill",
-    caught_by="test_chunks_follow_each_other",
-    advice="T need not be a multiple of chunk_size: feed what is left as a last, shorter chunk.",
-)
-def prefill(model, ids, chunk_size, cache=None):
-    if chunk_size < 1:
-        raise ValueError
-    chunk_size = min(chunk_size, ids.shape[1])
-    for start in range(0, ids.shape[1] - chunk_size + 1, chunk_size):
-        logits, cache = model(ids[:, start : start + chunk_size], cache)
-    return logits[:, -1], cache
 
 
 @mistake(
@@ -515,19 +352,6 @@ def append(self, k, v):
     keys[:, :, start:end], values[:, :, start:end] = k.detach(), v.detach()
     self.keys, self.values, self.length = keys, values, end
     return keys[:, :, :end], values[:, :, :end]
-
-
-@mistake(
-    "whole_buffer_returned",
-    replaces="StaticKV.append",
-    caught_by="test_append_writes_behind",
-    advice="The places behind `length` hold nothing yet: return the first `length` of them, not all of the buffer.",
-)
-def append(self, k, v):
-    end = self.length + k.shape[2]
-    self.keys[:, :, self.length : end], self.values[:, :, self.length : end] = k.detach(), v.detach()
-    self.length = end
-    return self.keys, self.values
 
 
 @mistake(

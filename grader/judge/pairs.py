@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from statistics import mean, median
 from typing import Any
 
+import msgspec
+
 from grader.benching import Call
 from grader.comparison.compare import CheckFailed, assert_close
 from grader.errors import BadKata, HarnessFault
@@ -141,13 +143,16 @@ class Measurement:
     """Of one call."""
 
     def run(self, budget_seconds: float) -> Timing:
-        """Pairs until the interval is narrow or the time is up; there are always enough for an interval.
+        """Pairs until the interval is narrow or the time is up; there are always enough for an interval. Without any
+        time it is only tried, once.
 
         Raises BadKata where the workload or the reference is broken.
         """
         end = time.monotonic() + budget_seconds
         try:
             self._rehearse(budget_seconds)
+            if not budget_seconds:
+                return self._outline()
             while not self._done(end):
                 self._pair(len(self.cpu))
             peaks = self._peaks() if self.workload.mark.memory else (None, None)
@@ -271,11 +276,20 @@ class Measurement:
                 raise WrongResult(str(error)) from error
         return theirs / MIB, ours / MIB
 
-    def _timing(self, peak: float | None, reference_peak: float | None) -> Timing:
-        cpu, wall = interval(self.cpu), interval(self.wall)
+    def _outline(self) -> Timing:
+        """What is known without a pair."""
+        share = self.echo.cpu / self.reference_cost.cpu if self.reference_cost.cpu else 0.0
         return Timing(
             name=self.workload.name,
             title=self.workload.title,
+            echo_share=share,
+            reference_ms=1e3 * self.reference_cost.cpu,
+        )
+
+    def _timing(self, peak: float | None, reference_peak: float | None) -> Timing:
+        cpu, wall = interval(self.cpu), interval(self.wall)
+        return msgspec.structs.replace(
+            self._outline(),
             ratio=cpu.ratio,
             low=cpu.low,
             high=cpu.high,
@@ -284,8 +298,6 @@ class Measurement:
             wall_ratio=wall.ratio if disagree(cpu, wall) else None,
             peak_mb=peak,
             reference_peak_mb=reference_peak,
-            echo_share=self.echo.cpu / self.reference_cost.cpu if self.reference_cost.cpu else 0.0,
-            reference_ms=1e3 * self.reference_cost.cpu,
         )
 
 

@@ -23,12 +23,13 @@ EXACT = {"rtol": 1e-9, "atol": 1e-11}
 SINGLE = {"rtol": 1e-5, "atol": 1e-6}
 # Scores of 1e4 carry their own rounding of 2e-12 into every weight.
 LARGE = {"rtol": 1e-7, "atol": 1e-9}
+FAR = {"rtol": 1e-4, "atol": 1e-4}  # those of 1e10 one of 2e-6
 INF = math.inf
 
 # (B, H, Tq, Tk, d, dv)
 DIFFERENT = (2, 3, 5, 7, 4, 6)
 SQUARE = (2, 3, 6, 6, 4, 5)
-FEW_QUERIES = (2, 3, 3, 8, 4, 6)
+FEW_QUERIES = (2, 3, 5, 9, 4, 6)  # as many as in DIFFERENT, for more keys
 FEW_KEYS = (2, 3, 7, 4, 5, 2)
 ONE_QUERY = (1, 2, 1, 5, 3, 2)
 ONE_KEY = (2, 3, 5, 1, 4, 1)
@@ -148,7 +149,7 @@ def test_chunks_may_be_ragged(attempt, reference, rng):
 def test_attention_at_extreme_scores(attempt, reference, rng):
     """both are exact for scores of ±1e4: rising and falling from chunk to chunk, huge, and all far below 0"""
     rise, signs = torch.linspace(-1.0, 1.0, 7), torch.tensor([1e4, -1e4, 1.0, 0.0, 300.0])
-    for query, key in ((1e4, rise), (1e4, -rise), (1e4, 1.0), (1e4, -1.0), (1e4, rise - 2), (signs, 1.0)):
+    for query, key in ((1e4, rise), (1e4, -rise), (1e4, 1.0), (1e4, -1.0), (1e6, rise - 2), (signs, 1.0)):
         assert_attention(attempt, reference, with_offsets(rng, DIFFERENT, query, key), (1, 3, 7), LARGE)
 
 
@@ -161,7 +162,7 @@ def half_cases(rng):
     far["q"][..., -1], far["k"][..., -1] = 320.0, 250.0
     for dtype, ulp in ((torch.float16, 1e-3), (torch.bfloat16, 8e-3)):
         for inputs, rtol in ((many, ulp), (far, 0.02)):
-            inputs = inputs | {"v": 1 + inputs["v"] / 4}
+            inputs = inputs | {"v": 20_000 + 5_000 * inputs["v"]}  # a sum of them exceeds float16
             yield {name: x.to(dtype) for name, x in inputs.items()}, {"rtol": rtol, "atol": 1e-6}
 
 
@@ -184,14 +185,14 @@ def test_attention_remembers_nothing(attempt, reference, rng):
         assert_pair(pair, reference.chunked_attention(*inputs, chunk_size=3), about=f" of the {which} call", **EXACT)
 
 
-def assert_lean(module, probe, sizes, chunk_size, causal, want):
-    """Its results are right, and a call's peak is at most half of what the float32 scores of (Tq, Tk) would take."""
+def assert_lean(module, probe, sizes, chunk_size, causal, want, most=0.5):
+    """Its results are right, and a call's peak is at most this share of what the float32 scores would take."""
     step = module.run(probe, sizes, chunk_size, causal)
     peak_bytes(step)  # what is used for the first time comes in
     assert_close(step(), want.run(probe, sizes, chunk_size, causal)(), **SINGLE)
     share = peak_bytes(step) / (4 * sizes[0] * sizes[1])
     told = "too much memory, for one of size Tq × Tk: what is made or kept?"
-    assert_true(share <= 0.5, told, expected="≤ 0.5 times the scores' bytes", got=f"{share:.2f} times")
+    assert_true(share <= most, told, expected=f"≤ {most} times the scores' bytes", got=f"{share:.2f} times")
 
 
 # Whatever is of size Tq × c or Tq × d takes 64 KiB or more, so that it is mapped: see `_filler` in probes.py.
@@ -228,11 +229,12 @@ def test_causal_square(attempt, reference, rng):
 
 @check("causal", points=6, needs="test_causal_square")
 def test_causal_with_fewer_queries(attempt, reference, rng):
-    """with Tq < Tk the last query sees all keys, the first one those up to Tk − Tq, however large a hidden score is"""
+    """with Tq < Tk the last query sees all keys, the first those up to Tk − Tq; no Tq × Tk mask is made"""
     for sizes in (DIFFERENT, FEW_QUERIES, ONE_QUERY):
         assert_attention(attempt, reference, strided_qkv(rng, sizes), CHUNKS, causal=True)
     for key in (torch.linspace(-1, 1, 7), -1.0, torch.linspace(-3, -1, 7)):
         assert_attention(attempt, reference, with_offsets(rng, DIFFERENT, 1e4, key), (1, 3, 7), LARGE, causal=True)
+    assert_lean(attempt, "forward_of", (1024, 4096, 8), 64, True, reference, 0.25)  # that of a bool mask
 
 
 @check("causal", points=5, needs="test_causal_square")
@@ -260,8 +262,8 @@ def test_chunks_and_queries_may_be_hidden(attempt, reference, rng):
     for mask in (left, left.flip(1), left & items, torch.zeros(7, dtype=torch.bool)):
         assert_attention(attempt, reference, strided_qkv(rng, DIFFERENT), CHUNKS, mask=mask)
         assert_attention(attempt, reference, qkv(rng, DIFFERENT, F32), (3,), SINGLE, mask=mask)
-        below = with_offsets(rng, DIFFERENT, 1e4, -1.0)
-        assert_attention(attempt, reference, below, (1, 3), LARGE, mask=mask)
+        below = with_offsets(rng, DIFFERENT, 1e10, -1.0)
+        assert_attention(attempt, reference, below, (1, 3), FAR, mask=mask)
 
 
 @check("mask", points=4, needs="test_chunks_and_queries_may_be_hidden")

@@ -31,12 +31,6 @@ FORGERIES_AT_LEVEL_PROCESS = [path for path in FORGERIES if hostile.read(path).e
 
 
 @pytest.fixture(scope="module")
-def grader() -> Iterator[Grader]:
-    with Grader() as grader:
-        yield grader
-
-
-@pytest.fixture(scope="module")
 def peaks(grader: Grader) -> Iterator[dict[int, int]]:
     with observed.peak_memory(grader) as peaks:
         yield peaks

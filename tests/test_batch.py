@@ -15,8 +15,6 @@ import pytest
 import toy
 from cli_tools import ROOT, Person
 
-from grader.grading import Grader
-
 RIGHT = toy.reference_text(toy.toy_kata("speed"))
 WRONG = RIGHT.replace("+ 1", "+ 2")
 EVERY = {
@@ -28,12 +26,6 @@ EVERY = {
     "dan/speed.py": "def spread(:\n",
     "=eve/speed.py": "raise MemoryError\n",
 }
-
-
-@pytest.fixture(scope="module")
-def grader():
-    with Grader() as grader:
-        yield grader
 
 
 @pytest.fixture

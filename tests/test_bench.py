@@ -79,12 +79,6 @@ def spread(x, rounds, honest=spread):
 }
 
 
-@pytest.fixture(scope="module")
-def grader():
-    with Grader() as grader:
-        yield grader
-
-
 def timed(grader: Grader, source: str) -> Timing:
     kata = toy.toy_kata("speed")
     (timing,) = grader.bench(kata, toy.changed(kata, source), Options(), SECONDS)

@@ -30,12 +30,6 @@ def each(paths: list[Path]) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(scope="module")
-def grader() -> Iterator[Grader]:
-    with Grader() as grader:
-        yield grader
-
-
-@pytest.fixture(scope="module")
 def processes() -> Iterator[Grader]:
     """One interpreter serves all checks, until one of them breaks it."""
     with Grader(fork=False) as grader:

@@ -39,12 +39,6 @@ ONE = Options(exactly=(DOUBLE,))
 
 
 @pytest.fixture(scope="module")
-def grader() -> Iterator[Grader]:
-    with Grader() as grader:
-        yield grader
-
-
-@pytest.fixture(scope="module")
 def processes() -> Iterator[Grader]:
     with Grader(fork=False) as grader:
         yield grader

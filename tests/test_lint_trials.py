@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +12,6 @@ from grader.bank import Catalogue, Kata
 from grader.errors import UsageError
 from grader.grading import Grader
 from grader.lint import Progress, Rule, lint, lint_all
-from grader.lint.changes import changed_since
-
-
-@pytest.fixture(scope="module")
-def grader() -> Iterator[Grader]:
-    with Grader() as grader:
-        yield grader
 
 
 @pytest.fixture
@@ -95,7 +87,6 @@ def test_less_is_tried_of_what_has_not_changed_since_a_commit(tmp_path, grader):
     (unchanged,) = lint_all(catalogue, grader, since="HEAD")
     with (tmp_path / "solutions" / SLUG / "debrief.md").open("a") as debrief:
         debrief.write("\nMore.\n")
-    changed_since.cache_clear()
     (changed,) = lint_all(catalogue, grader, since="HEAD")
     assert (unchanged.passed, changed.passed) == (True, True)
     assert (unchanged.figures.seeds, changed.figures.seeds) == (3, 20)

@@ -16,12 +16,6 @@ SHARED = {"truncates", "floors", "never_ends", "counts_from_one"}
 """Another mistake answers likewise, or not in time."""
 
 
-@pytest.fixture(scope="module")
-def grader():
-    with Grader() as grader:
-        yield grader
-
-
 @pytest.fixture
 def module() -> ModuleType:
     source = toy.reference_text(toy.toy_kata("mistaken")).encode()

@@ -20,12 +20,6 @@ SHORT = "0.15"
 """Minutes."""
 
 
-@pytest.fixture
-def person(tmp_path):
-    (tmp_path / "here").mkdir()
-    return Person(tmp_path / "here", tmp_path / "home")
-
-
 def file_of(person: Person):
     return person.where / "mock-1" / SLUG / "pair_sums.py"
 

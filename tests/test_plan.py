@@ -4,7 +4,7 @@ import time
 from datetime import date, timedelta
 
 import pytest
-from cli_tools import RIGHT, SLUG, WRONG, Person
+from cli_tools import RIGHT, SLUG, WRONG
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -140,12 +140,6 @@ def test_a_calendar_is_folded_escaped_and_has_an_event_a_day():
 )
 def test_a_pass_is_rated_by_what_it_took(effort, rating):
     assert rated(effort, 30) == rating
-
-
-@pytest.fixture
-def person(tmp_path):
-    (tmp_path / "here").mkdir()
-    return Person(tmp_path / "here", tmp_path / "home")
 
 
 def test_only_what_was_begun_anew_is_a_review(person):

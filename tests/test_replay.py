@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 import pytest
 import toy
 
-from grader.grading import Grader, Options
+from grader.grading import Options
 from grader.verdict import CheckResult
 
 RUNNER = """
@@ -33,12 +33,6 @@ for line in sys.stdin:
     os.wait()
     print("done", flush=True)
 """
-
-
-@pytest.fixture(scope="module")
-def grader():
-    with Grader() as grader:
-        yield grader
 
 
 @pytest.fixture(scope="module")

@@ -23,12 +23,6 @@ HOSTILE = '<script>document.title = "owned"</script><img src=x onerror=alert(1)>
 
 
 @pytest.fixture
-def person(tmp_path):
-    (tmp_path / "here").mkdir()
-    return Person(tmp_path / "here", tmp_path / "home")
-
-
-@pytest.fixture
 def practised(person):
     """Somebody with a failure that prints what is hostile, and a pass."""
     person.kata("start", SLUG)

@@ -23,12 +23,6 @@ SEED = "00000000000000aa"
 
 
 @pytest.fixture(scope="module")
-def grader():
-    with Grader() as grader:
-        yield grader
-
-
-@pytest.fixture(scope="module")
 def lone_grader():
     """A judge and workers in interpreters of their own, as where forking is not safe."""
     with Grader(fork=False) as grader:

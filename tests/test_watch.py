@@ -8,14 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_tools import BANK, RIGHT, SLUG, WRONG, Person
+from cli_tools import BANK, RIGHT, SLUG, WRONG
 from terminal import PATIENCE, Terminal
-
-
-@pytest.fixture
-def person(tmp_path):
-    (tmp_path / "here").mkdir()
-    return Person(tmp_path / "here", tmp_path / "home")
 
 
 @pytest.fixture

@@ -159,3 +159,9 @@ class Kata:
             if part.id == id:
                 return part
         raise UsageError(f"{self.slug} has no part {id!r}: its parts are {', '.join(part.id for part in self.parts)}")
+
+
+def is_of(kata: Kata, track: str | None, priority: str | None) -> bool:
+    """Whether it is of that track and of that priority, where such is asked for; upper or lower case is the same."""
+    asked = ((track, kata.track), (priority, kata.priority))
+    return all(wanted is None or wanted.casefold() == found.casefold() for wanted, found in asked)

@@ -42,6 +42,12 @@ class Statistics:
             if check.mistake is not None:
                 self.mistakes[grade.kata, check.mistake.id] += 1
 
+    def counting(self, rows: Iterable[Grade]) -> Iterator[Grade]:
+        """The same rows, each added as it passes."""
+        for row in rows:
+            self.add(row)
+            yield row
+
     def of_checks(self) -> list[dict[str, object]]:
         """One record a check, those that fewest passed first."""
         records = [
@@ -61,8 +67,7 @@ class Statistics:
 def as_json(rows: Iterable[Grade]) -> Iterator[str]:
     statistics = Statistics()
     yield f'{{"format": {FORMAT}, "rows": ['
-    for number, row in enumerate(rows):
-        statistics.add(row)
+    for number, row in enumerate(statistics.counting(rows)):
         yield ("," if number else "") + "\n" + msgspec.json.encode(row).decode()
     yield '],\n"checks": ' + msgspec.json.encode(statistics.of_checks()).decode() + "}\n"
 

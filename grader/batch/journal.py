@@ -49,11 +49,11 @@ class Journal:
     def left(self, files: Iterable[Submission], catalogue: Catalogue) -> list[Submission]:
         """Those whose row is missing, was our fault, or is of another content or an older kata."""
         files = list(files)
-        digests = {kata.slug: digest(kata) for kata in catalogue.katas}
+        katas = {kata.slug: kata for kata in catalogue.katas}
         done = {
             row.file: row.sha256
             for row in self.rows(files)
-            if row.outcome is Outcome.GRADED and digests.get(row.kata) == row.kata_sha256
+            if row.outcome is Outcome.GRADED and row.kata in katas and digest(katas[row.kata]) == row.kata_sha256
         }
         return [file for file in files if file.name not in done or done[file.name] != _sha256(file.path)]
 

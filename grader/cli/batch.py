@@ -1,6 +1,7 @@
 """The command that grades many people's files: grade."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ import typer
 from grader.batch import Grade, Journal, Outcome, grade_all, submissions
 from grader.batch.formats import FORMATS, Statistics
 from grader.batch.journal import NAME
-from grader.cli.options import Isolation
+from grader.cli.options import Isolation, whole_number
 from grader.cli.session import Session
 from grader.errors import UsageError
 from grader.grading import Options
@@ -35,7 +36,8 @@ def grade(
     Ends with 0 if every file has its row, whatever it says; 3 if a row is a fault of ours.
     """
     session: Session = context.obj
-    count, write = job_count(jobs), document(form)
+    count = (os.cpu_count() or 1) if jobs is None else whole_number(jobs, "--jobs", MOST_JOBS)
+    write = document(form)
     files = submissions(Path(folder))
     journal, catalogue = Journal(Path(folder) / NAME), session.learner.catalogue
     if not resume:
@@ -52,22 +54,14 @@ def grade(
             done += 1
             session.ticker.count(done, len(files))
     statistics = Statistics()
-    for piece in write(journal.rows(files)) if write else ():
-        session.screen.raw(piece)
-    for row in journal.rows(files):
-        statistics.add(row)
+    rows = statistics.counting(journal.rows(files))
     if write is None:
+        deque(rows, maxlen=0)
         session.screen.show(statistics_view(statistics))
+    else:
+        for piece in write(rows):
+            session.screen.raw(piece)
     raise typer.Exit(3 if statistics.outcomes[Outcome.FAULT] else 0)
-
-
-def job_count(text: str | None) -> int:
-    """Raises UsageError."""
-    if text is None:
-        return os.cpu_count() or 1
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_JOBS:
-        raise UsageError(f"--jobs takes a number from 1 to {MOST_JOBS}, not {text!r}")
-    return int(text)
 
 
 def document(name: str | None) -> Callable[[Iterable[Grade]], Iterator[str]] | None:

@@ -1,12 +1,11 @@
 """The command that interviews: mock."""
 
-import re
 from typing import Annotated
 
 import typer
 
 from grader.bank.questions import Question, Questions
-from grader.cli.options import Isolation
+from grader.cli.options import Isolation, number
 from grader.cli.room import Room
 from grader.cli.session import Session
 from grader.errors import UsageError
@@ -14,13 +13,11 @@ from grader.history import Interviews
 from grader.judge.seeds import fresh_seed
 from grader.mock.draw import Wish, draw_katas, named_katas
 from grader.mock.events import Drawn, Finished
-from grader.mock.interview import Interview
+from grader.mock.interview import Interview, newest
 from grader.mock.moment import now
-from grader.mock.running import Desk, fresh_folder, newest
-from grader.mock.state import Phase
+from grader.mock.running import Desk, fresh_folder
 from grader.practice.check import full_seed
-from grader.practice.due import due
-from grader.practice.learner import Learner
+from grader.practice.due import due_now
 from grader.practice.quiz import Filters, draw
 from grader.render.mock import status_view
 
@@ -58,7 +55,7 @@ def mock(
     if action == "status":
         session.screen.show(status_view(interview.look(), interview.number))
         return
-    if action == "finish" and interview.look().phase in (Phase.RUNNING, Phase.PAUSED):
+    if action == "finish" and interview.look().under_way:
         interview.open()
         desk(session, interview).look_at_all()
         interview.do(Finished())
@@ -71,7 +68,7 @@ def drawn(session: Session, wish: Wish, seed: str) -> Interview:
     """A new interview, its files laid out. Raises UsageError where one is running already."""
     learner = session.learner
     last = newest(learner.history)
-    if last is not None and last.look().phase in (Phase.RUNNING, Phase.PAUSED):
+    if last is not None and last.look().under_way:
         raise UsageError(
             f"mock interview {last.number} is not over: `kata mock resume` goes on with it, `kata mock finish` ends it"
         )
@@ -79,7 +76,9 @@ def drawn(session: Session, wish: Wish, seed: str) -> Interview:
     chosen = (
         named_katas(catalogue.get, wish.katas)
         if wish.katas
-        else draw_katas(catalogue.katas, learner.history.states(), due_now(learner), seed, wish)
+        else draw_katas(
+            catalogue.katas, learner.history.states(), [one.kata.slug for one in due_now(learner)], seed, wish
+        )
     )
     bank = Questions.load(catalogue)
     questions = draw(bank.all, learner.history.ratings(), seed, wish.questions, Filters())
@@ -93,11 +92,6 @@ def drawn(session: Session, wish: Wish, seed: str) -> Interview:
     interview = Interview.drawn(Interviews(learner.history), event, now)
     desk(session, interview).lay_out()
     return interview
-
-
-def due_now(learner: Learner) -> list[str]:
-    """Slugs of what was passed once and should be tried again."""
-    return [one.kata.slug for one in due(learner) if one.when <= learner.now()]
 
 
 def found(session: Session, action: str) -> Interview:
@@ -119,10 +113,3 @@ def asked(session: Session, interview: Interview) -> dict[str, Question]:
     """The questions of the interview that are still in the bank, by id."""
     bank = {question.id: question for question in Questions.load(session.learner.catalogue).all}
     return {id: bank[id] for id in interview.state.questions if id in bank}
-
-
-def number(text: str, option: str, most: float, *, least: float = 0.01) -> float:
-    """Raises UsageError."""
-    if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text) or not least <= float(text) <= most:
-        raise UsageError(f"{option} takes a number up to {most:g}, not {text!r}")
-    return float(text)

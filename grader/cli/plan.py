@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from grader.cli.mock import due_now, number
+from grader.cli.options import number
 from grader.cli.session import Session
 from grader.errors import UsageError
 from grader.history import Progress
 from grader.practice.calendar import as_ics, as_markdown
+from grader.practice.due import due_now
 from grader.practice.plan import Phase, Plan, preset
 from grader.practice.plan import plan as planned
 from grader.practice.progress import rows, selected
@@ -55,8 +56,9 @@ def make(
         raise UsageError(f"no kata is of track {track!r}: `kata list` shows the tracks")
     passed = {row.kata.slug for row in every if row.standing.state is Progress.PASSED}
     a_week = number(hours or str(chosen.hours if chosen else 8), "--hours", MOST_HOURS, least=1)
+    due = [one.kata.slug for one in due_now(learner)]
     begins = date.today() if first is None else day(first)
-    return planned([row.kata for row in every], passed, due_now(learner), phases, a_week, begins)
+    return planned([row.kata for row in every], passed, due, phases, a_week, begins)
 
 
 def day(text: str) -> date:

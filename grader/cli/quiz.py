@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from grader.bank.questions import Question, Questions
-from grader.cli.options import Json
+from grader.cli.options import Json, whole_number
 from grader.cli.session import Session
 from grader.errors import UsageError
 from grader.judge.seeds import fresh_seed
@@ -33,7 +33,7 @@ def quiz(
     What you rated weak comes first next time. Ctrl-D ends; what was rated is kept.
     """
     session: Session = context.obj
-    count, seed = how_many(number), fresh_seed() if seed is None else plain(seed)
+    count, seed = whole_number(number, "-n", MOST, of="questions"), fresh_seed() if seed is None else plain(seed)
     forgotten = session.learner.forgive_history()
     found = Questions.load(session.learner.catalogue)
     filters = Filters(pillar, topic, session.learner.kata(kata).slug if kata else None)
@@ -72,10 +72,3 @@ def plain(seed: str) -> str:
     if not (seed.isascii() and seed.isalnum() and len(seed) <= LONGEST):
         raise UsageError(f"--seed takes up to {LONGEST} letters and digits, not {seed!r}")
     return seed
-
-
-def how_many(text: str) -> int:
-    """Raises UsageError."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 5 and 1 <= int(text) <= MOST):
-        raise UsageError(f"-n takes a number of questions from 1 to {MOST}, not {text!r}")
-    return int(text)

@@ -44,6 +44,3 @@ class Interviews:
         """The number of the last one made."""
         rows = self._history.read("SELECT max(id) FROM interviews")
         return rows[0][0] if rows else None
-
-    def all(self) -> list[int]:
-        return [number for (number,) in self._history.read("SELECT id FROM interviews ORDER BY id")]

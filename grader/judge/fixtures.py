@@ -1,6 +1,5 @@
 """The pytest side of a judge: the fixtures of checks, collection under our own names, a lean plugin list."""
 
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -9,6 +8,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from grader.bank import Kata
+from grader.judge.loading import load_file
 from grader.judge.run import Check, Run, planned
 
 LEAN = (
@@ -24,12 +24,7 @@ class ChecksModule(pytest.Module):
     name_of_module: str
 
     def _getobj(self) -> ModuleType:
-        spec = spec_from_file_location(self.name_of_module, self.path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
+        return load_file(self.name_of_module, self.path)
 
 
 class JudgePlugin:

@@ -23,7 +23,7 @@ from grader.judge.workloads import Workload
 from grader.judge.workshop import Bench, LoadFailed, Workshop
 from grader.sandbox.channel import WorkerLost
 from grader.sandbox.clock import ProcessClock
-from grader.sandbox.cost import NotMeasurable, peak_bytes
+from grader.sandbox.cost import NotMeasurable, channel_of, peak_bytes
 from grader.sandbox.program import Program
 from grader.sandbox.proxy import Conversation, Handle, Raised
 from grader.timing import LEAST_PAIRS, Timing, disagree, enough, interval
@@ -69,8 +69,7 @@ class Stopwatch:
     """Reads one worker's clocks around its calls."""
 
     def __init__(self, conversation: Conversation) -> None:
-        channel: Any = conversation.carrier.channel  # type: ignore[attr-defined]  # a confined worker's carrier
-        self.clock = ProcessClock(channel.pid)
+        self.clock = ProcessClock(channel_of(conversation).pid)
         self.mark = self.clock.read()
 
     def time(self, call: Call) -> tuple[Any, Cost]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
 
 from grader.bank import Kata
 from grader.benching import MARK, Call, Mark
 from grader.errors import BadKata, UsageError
+from grader.judge.loading import load_file
 from grader.judge.rng import Rng
 from grader.sandbox.proxy import Module
 
@@ -26,12 +26,8 @@ def read_workloads(kata: Kata) -> tuple[Workload, ...]:
     path = kata.benches
     if not path.exists():
         raise UsageError(f"{kata.slug} has nothing to time: there is no benches.py; `kata check {kata.slug}` grades it")
-    spec = spec_from_file_location(f"kata_{kata.module_name}_benches", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        module = load_file(f"kata_{kata.module_name}_benches", path)
     except Exception as error:
         raise BadKata(f"{path}: {type(error).__name__}: {error}; mend it and type kata lint {kata.slug}") from error
     return tuple(

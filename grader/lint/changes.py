@@ -2,7 +2,6 @@
 
 import subprocess
 from collections.abc import Set
-from functools import cache
 from pathlib import Path
 
 from grader.errors import UsageError
@@ -10,7 +9,6 @@ from grader.errors import UsageError
 FOLDERS = ("katas", "solutions")
 
 
-@cache
 def changed_since(bank: Path, ref: str) -> Set[str]:
     """Slugs of the katas of which a file is not as it was at `ref`, those that git does not know yet included.
 

@@ -57,7 +57,8 @@ def lint_all(
 
     Of katas that have not changed since the commit `since`, less is tried. Raises UsageError where git cannot tell.
     """
-    changed = None if since is None else {kata.slug for kata in catalogue.katas if _changed(kata, since)}
+    banks = {kata.bank for kata in catalogue.katas}
+    changed = None if since is None else {bank: changed_since(bank, since) for bank in banks}
     for folder, error in catalogue.broken:
         yield Report(folder.name, (Finding(Rule.MANIFEST, folder.name, str(error)),))
     for kata in catalogue.katas:
@@ -65,12 +66,8 @@ def lint_all(
     for bank in filter(questions.has_any, catalogue.banks):
         yield _of_questions(bank, catalogue)
     for kata in catalogue.katas:
-        effort = LIGHT if changed is not None and kata.slug not in changed else None
+        effort = LIGHT if changed is not None and kata.slug not in changed[kata.bank] else None
         yield lint(kata, grader, full=full, catalogue=catalogue, jobs=jobs, watch=watch, effort=effort)
-
-
-def _changed(kata: Kata, since: str) -> bool:
-    return kata.slug in changed_since(kata.bank, since)
 
 
 def _of_questions(bank: Path, catalogue: Catalogue) -> Report:

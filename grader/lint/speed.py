@@ -1,6 +1,5 @@
 """What `kata bench` will time: whether it can be timed, and whether the reference is fast."""
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from grader.errors import BadKata, UsageError
 from grader.grading import Options, Template
 from grader.lint.report import Effort
 from grader.timing import Timing
-from grader.workspace import Attempt
+from grader.workspace import read_attempt
 
 ECHO_SHARE = 0.05
 BEATEN = 1 / 1.5
@@ -51,6 +50,4 @@ def faster(name: str, timings: tuple[Timing, ...]) -> Iterator[str]:
 
 
 def _timed(template: Template, path: Path, effort: Effort) -> tuple[Timing, ...]:
-    data = path.read_bytes()
-    attempt = Attempt(path, data, hashlib.sha256(data).hexdigest())
-    return template.bench(attempt, Options(), effort.bench_seconds)
+    return template.bench(read_attempt(path), Options(), effort.bench_seconds)

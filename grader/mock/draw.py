@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from grader.bank import Kata
+from grader.bank import Kata, is_of
 from grader.errors import UsageError
 from grader.history import Progress, Standing
 
@@ -35,7 +35,7 @@ def draw_katas(
     In order: what is due or was tried and not passed, what is new, what is passed; within each by a hash of seed and
     slug, so that equal arguments draw equal katas. Raises UsageError where no kata is of that track and priority.
     """
-    fitting = [kata for kata in katas if _same(wish.track, kata.track) and _same(wish.priority, kata.priority)]
+    fitting = [kata for kata in katas if is_of(kata, wish.track, wish.priority)]
     if not fitting:
         wanted = " and ".join(filter(None, (wish.track and f"track {wish.track}", wish.priority)))
         raise UsageError(f"no kata is of {wanted}: `kata list` shows tracks and priorities")
@@ -63,7 +63,3 @@ def _fill(ordered: Sequence[Kata], minutes: float) -> list[Kata]:
             chosen.append(kata)
             left -= kata.minutes
     return chosen
-
-
-def _same(asked: str | None, found: str) -> bool:
-    return asked is None or asked.casefold() == found.casefold()

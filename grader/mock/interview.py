@@ -7,9 +7,9 @@ from typing import Self
 import msgspec
 
 from grader.errors import UsageError
-from grader.history import Interviews, Outrun
+from grader.history import History, Interviews, Outrun
 from grader.mock.events import Drawn, Event, Opened
-from grader.mock.moment import Moment
+from grader.mock.moment import Moment, now
 from grader.mock.state import Impossible, State, apply, at_moment, begin
 
 
@@ -79,6 +79,13 @@ class Interview:
             state = apply(state, entry.event, entry.at)
         self.length = len(entries)
         return state
+
+
+def newest(history: History) -> Interview | None:
+    """The interview that was begun last, over or not."""
+    store = Interviews(history)
+    number = store.newest()
+    return None if number is None else Interview(store, number, now)
 
 
 def _written(at: Moment, event: Event) -> str:

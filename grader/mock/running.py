@@ -10,11 +10,11 @@ from grader import workspace
 from grader.bank import Kata
 from grader.errors import BadAttempt, WorkspaceError
 from grader.grading import Grader, Options
-from grader.history import History, Interviews
+from grader.history import History
 from grader.mock.events import Graded, Saved
 from grader.mock.interview import Interview
 from grader.mock.moment import Moment, now
-from grader.mock.state import Impossible, Version
+from grader.mock.state import Impossible
 from grader.verdict import Verdict
 from grader.workspace import Attempt, read_attempt
 
@@ -81,20 +81,11 @@ class Desk:
         sha256 = verdict.attempt.sha256
         self.interview.do(Graded(verdict.kata, sha256, verdict.score, verdict.max_score, parts, mistakes))
 
-    def settle(self, grader: Grader) -> tuple[Version, ...]:
-        """Grade every version that counts and is not graded yet; which those were."""
-        left = self.interview.state.ungraded
-        for version in left:
+    def settle(self, grader: Grader) -> None:
+        """Grade every version that counts and is not graded yet. Raises HarnessFault."""
+        for version in self.interview.state.ungraded:
             data = self.history.attempt_bytes(version.sha256)
             self.note(self.grade(grader, version.kata, version.sha256, data))
-        return left
-
-
-def newest(history: History) -> Interview | None:
-    """The interview that was begun last, over or not."""
-    store = Interviews(history)
-    number = store.newest()
-    return None if number is None else Interview(store, number, now)
 
 
 def fresh_folder(where: Path) -> Path:

@@ -87,6 +87,11 @@ class State:
         return max(0.0, self.limit - self.elapsed)
 
     @property
+    def under_way(self) -> bool:
+        """It was begun and is not over; its clock may stand."""
+        return self.phase in (Phase.RUNNING, Phase.PAUSED)
+
+    @property
     def over(self) -> bool:
         return self.phase in (Phase.OVER, Phase.CLOSED)
 
@@ -195,7 +200,7 @@ def _rated(state: State, event: Rated) -> State:
 
 
 def _finished(state: State, _event: Finished) -> State:
-    _require(state.phase in (Phase.RUNNING, Phase.PAUSED), "there is nothing to finish")
+    _require(state.under_way, "there is nothing to finish")
     return replace(state, phase=Phase.OVER)
 
 

@@ -39,12 +39,12 @@ def as_ics(plan: Plan, now: float) -> str:
 
 def _markdown(plan: Plan) -> Iterator[str]:
     yield f"# {plan.weeks} weeks, {plan.hours:g} hours each"
-    for number, day in enumerate(plan.days):
-        if number % 7 == 0:
-            yield from ("", f"## Week {number // 7 + 1}: {day.phase}", "")
-        if day.items:
+    for number, days in enumerate(plan.by_week, 1):
+        yield from ("", f"## Week {number}: {days[0].phase}", "")
+        for day in days:
             items = "; ".join(f"{told(item)} (`{item.command}`)" for item in day.items)
-            yield f"- [ ] **{day.date:%a %d %b}** {items}"
+            if items:
+                yield f"- [ ] **{day.date:%a %d %b}** {items}"
     if plan.left_out:
         yield from ("", f"No room for: {', '.join(kata.slug for kata in plan.left_out)}.")
 

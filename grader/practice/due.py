@@ -84,6 +84,11 @@ def due(learner: Learner) -> list[Due]:
     return sorted((one for one in scheduled if one is not None), key=lambda one: one.when)
 
 
+def due_now(learner: Learner) -> list[Due]:
+    """Those that should be tried again by now."""
+    return [one for one in due(learner) if one.when <= learner.now()]
+
+
 def reviews(history: History, kata: Kata) -> list[Review]:
     """In the order in which they happened."""
     found: list[Review] = []

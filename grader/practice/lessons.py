@@ -7,8 +7,7 @@ from grader.bank import Kata, Part, hint_text
 from grader.bank.files import read_text
 from grader.errors import UsageError
 from grader.history import Event
-from grader.mock.running import newest
-from grader.mock.state import Phase
+from grader.mock.interview import newest
 from grader.practice.learner import Learner
 from grader.verdict import State
 from grader.workspace import read_attempt
@@ -81,7 +80,7 @@ def require_no_interview(learner: Learner, kata: Kata) -> None:
     """Raises UsageError while a mock interview that asks this kata is not over."""
     interview = newest(learner.history)
     state = interview.look() if interview is not None else None
-    if state is not None and kata.slug in state.katas and state.phase in (Phase.RUNNING, Phase.PAUSED):
+    if state is not None and kata.slug in state.katas and state.under_way:
         raise UsageError(
             f"a mock interview asks {kata.slug}: hints and answers are closed until it is over; "
             "`kata mock finish` ends it"

@@ -138,6 +138,10 @@ class Plan:
     weeks: int
     hours: float
 
+    @property
+    def by_week(self) -> list[tuple[Day, ...]]:
+        return [self.days[first : first + DAYS] for first in range(0, len(self.days), DAYS)]
+
 
 @dataclass(slots=True)
 class _Work:

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from grader.bank import Kata
+from grader.bank import Kata, is_of
 from grader.history import Progress, Standing
-from grader.practice.due import Due, due
+from grader.practice.due import Due, due_now
 from grader.practice.learner import Learner
 
 UNKNOWN = Standing(Progress.NEW, None)
@@ -46,7 +46,7 @@ def rows(learner: Learner) -> tuple[Row, ...]:
 
 def selected(all_rows: Iterable[Row], track: str | None, priority: str | None) -> tuple[Row, ...]:
     """Those of one track and of one priority, where such is asked for; upper or lower case is the same."""
-    return tuple(row for row in all_rows if _same(track, row.kata.track) and _same(priority, row.kata.priority))
+    return tuple(row for row in all_rows if is_of(row.kata, track, priority))
 
 
 def overview(learner: Learner) -> Overview:
@@ -58,7 +58,7 @@ def overview(learner: Learner) -> Overview:
         passed=sum(row.standing.state is Progress.PASSED for row in every),
         started=tuple(sorted(started, key=lambda row: last is None or row.kata.slug != last[0])),
         next=next_kata(learner, [row.kata.slug for row in started]),
-        due=tuple(one for one in due(learner) if one.when <= learner.now()),
+        due=tuple(due_now(learner)),
         broken=len(learner.catalogue.broken),
     )
 
@@ -70,7 +70,3 @@ def next_kata(learner: Learner, but: Collection[str]) -> Kata | None:
     done = {slug for slug in known if states.get(slug, UNKNOWN).state is Progress.PASSED}
     open_katas = (kata for kata in learner.catalogue.katas if kata.slug not in done.union(but))
     return next((kata for kata in open_katas if known.intersection(kata.prerequisites) <= done), None)
-
-
-def _same(asked: str | None, found: str) -> bool:
-    return asked is None or asked.casefold() == found.casefold()

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grader.practice.calendar import told
-from grader.practice.plan import Day, Plan, Preset
+from grader.practice.plan import Day, Plan
 from grader.printable import printable
 from grader.render.layout import labelled, plural
 
@@ -15,20 +15,16 @@ from grader.render.layout import labelled, plural
 def plan_view(plan: Plan) -> RenderableType:
     """Days without anything to do are left out."""
     lines: list[RenderableType] = []
-    for week in range(plan.weeks):
-        days = [day for day in plan.days[week * 7 : week * 7 + 7] if day.items]
+    for number, week in enumerate(plan.by_week, 1):
+        days = [day for day in week if day.items]
         if days:
-            lines += [Text.assemble((f"week {week + 1}  ", "bold"), days[0].phase), _days(days), ""]
+            lines += [Text.assemble((f"week {number}  ", "bold"), days[0].phase), _days(days), ""]
     if plan.left_out:
         names = ", ".join(printable(kata.slug) for kata in plan.left_out)
         lines += [Text(f"no room for {plural(len(plan.left_out), 'kata')}: {names}", "yellow", overflow="fold"), ""]
     first = next((item.command for day in plan.days for item in day.items), "kata list")
     steps = [("next", Text(first, "bold cyan")), ("also", Text("--format md or ics, for a file or a calendar"))]
     return Group(*lines, labelled(steps))
-
-
-def presets_view(presets: tuple[Preset, ...]) -> RenderableType:
-    return labelled([(one.name, Text(f"{one.what}; {one.weeks} weeks, {one.hours} h each")) for one in presets])
 
 
 def _days(days: Sequence[Day]) -> RenderableType:

@@ -58,12 +58,8 @@ def verdict_view(
     lines: list[RenderableType] = [headline(outcome), *isolation(outcome.verdict)]
     above_begun = True
     for part, checks in by_part(outcome):
-        if compact and not expand_all and all(check.state is State.PASSED for check in checks):
-            lines += [""] if above_begun else []
-            lines.append(part_row(part, checks, outcome.verdict, begun=False))
-            above_begun = False
-            continue
-        begun = expand_all or any(check.state not in UNTOUCHED for check in checks)
+        states = {check.state for check in checks}
+        begun = expand_all or not (states <= set(UNTOUCHED) or (compact and states == {State.PASSED}))
         lines += [""] if begun or above_begun else []
         lines.append(part_row(part, checks, outcome.verdict, begun))
         for check in checks if begun else ():

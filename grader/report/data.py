@@ -1,5 +1,7 @@
 """What a report tells, as plain values: gathered from catalogue and history, shown by the other modules."""
 
+from datetime import datetime
+
 import msgspec
 
 FORMAT = 1
@@ -113,3 +115,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     mastery: list[Mastery] = []
     next: list[str] = []
     """Commands to go on with."""
+
+
+def day(when: float) -> str:
+    """The local day of a moment in unix seconds, as 2026-01-31."""
+    return datetime.fromtimestamp(when).date().isoformat()

@@ -2,21 +2,20 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from datetime import datetime
 from statistics import mean
 
 from grader.bank import Kata
 from grader.bank.questions import Questions
 from grader.errors import UsageError
 from grader.history import Event
-from grader.mock.running import newest
+from grader.mock.interview import newest
 from grader.mock.sheet import FROM, KataLine, sheet
 from grader.mock.state import Phase, State
 from grader.practice.check import last_bench
 from grader.practice.due import due
 from grader.practice.learner import Learner
 from grader.practice.progress import Row, next_kata, rows
-from grader.report.data import Answer, Check, KataPart, Line, Mastery, Part, Point, Report, Speed
+from grader.report.data import Answer, Check, KataPart, Line, Mastery, Part, Point, Report, Speed, day
 from grader.timing import BenchReport
 from grader.verdict import State as CheckState
 from grader.verdict import Verdict
@@ -162,7 +161,7 @@ def _days(learner: Learner, every: Iterable[Row]) -> dict[str, int]:
     for row in every:
         for run in learner.history.runs(row.kata.slug):
             if run.score is not None:
-                found[datetime.fromtimestamp(run.when).date().isoformat()] += 1
+                found[day(run.when)] += 1
     return dict(sorted(found.items()))
 
 

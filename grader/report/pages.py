@@ -9,7 +9,7 @@ import msgspec
 
 from grader.bank import templates_folder
 from grader.printable import printable
-from grader.report.data import KataPart, Report
+from grader.report.data import KataPart, Report, day
 
 WEEKS = 26
 STEPS = (0, 1, 3, 6, 10)
@@ -75,7 +75,7 @@ def _square(report: Report, day: date) -> Square:
 
 
 def _day(when: float | None) -> str:
-    return "" if when is None else datetime.fromtimestamp(when).date().isoformat()
+    return "" if when is None else day(when)
 
 
 def _text(text: str) -> str:

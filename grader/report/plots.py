@@ -6,7 +6,6 @@ letters, so that they can be searched and read aloud.
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from io import StringIO
 from typing import Any
 
@@ -15,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from grader.report.data import Point, Speed
+from grader.report.data import Point, Speed, day
 
 INK, ACCENT = "#010203", "#0b7a4b"
 """The first is replaced by the page's colour; the second can be read on both grounds."""
@@ -36,7 +35,7 @@ def scores(points: Sequence[Point], *, minutes: bool) -> str:
         axes.set_ylabel("score")
 
     first, last = points[0], points[-1]
-    when = "" if minutes else f" from {_day(first.at)} to {_day(last.at)}"
+    when = "" if minutes else f" from {day(first.at)} to {day(last.at)}"
     return _svg(draw, f"Score of {len(points)} graded versions{when}: first {first.score}, last {last.score}", 2.2)
 
 
@@ -81,7 +80,3 @@ def _inline(svg: str, title: str) -> str:
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     escaped = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     return body.replace("<svg", f'<svg role="img" aria-label="{escaped}"', 1)
-
-
-def _day(when: float) -> str:
-    return datetime.fromtimestamp(when).date().isoformat()

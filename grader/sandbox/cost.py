@@ -23,7 +23,7 @@ def peak_bytes(function: Measured, *args: Any, **kwargs: Any) -> int:
     """
     function, conversation = _confined(function)
     conversation.ask("trim")
-    status = Path(f"/proc/{_channel(conversation).pid}/status")
+    status = Path(f"/proc/{channel_of(conversation).pid}/status")
     try:
         status.with_name("clear_refs").write_text("5")
         before = _field(status, "VmRSS")
@@ -36,21 +36,21 @@ def peak_bytes(function: Measured, *args: Any, **kwargs: Any) -> int:
 def cpu_seconds(function: Measured, *args: Any, **kwargs: Any) -> float:
     """CPU seconds of the call's process, all threads together, from the request to the reply."""
     function, conversation = _confined(function)
-    before = _channel(conversation).cpu_seconds
+    before = channel_of(conversation).cpu_seconds
     function(*args, **kwargs)
-    return float(_channel(conversation).cpu_seconds - before)
+    return float(channel_of(conversation).cpu_seconds - before)
 
 
 def _confined(function: Measured) -> tuple[Measured, Conversation]:
     """The function in a confined process of its own, where it is not in one, and the conversation with that process."""
     if not isinstance(function, Function | Handle):
         module = function.__self__  # type: ignore[attr-defined]  # what is left is `module.run`
-        if _channel(module._conversation) is None:
+        if channel_of(module._conversation) is None:
             module = module.confined()
         return module.run, module._conversation
     function = as_function(function)
     conversation = function._conversation
-    if _channel(conversation) is None:
+    if channel_of(conversation) is None:
         if function._target[0] != "f":
             raise ValueError(
                 "an object of the judge's own process cannot be measured: make it with `reference.confined()`"
@@ -59,7 +59,7 @@ def _confined(function: Measured) -> tuple[Measured, Conversation]:
     return Function(conversation, function._target, function._keep), conversation
 
 
-def _channel(conversation: Conversation) -> Any:
+def channel_of(conversation: Conversation) -> Any:
     """The way to the process; None where it is our own."""
     return getattr(conversation.carrier, "channel", None)
 

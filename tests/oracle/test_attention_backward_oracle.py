@@ -1,17 +1,13 @@
 """The reference of attention-backward against torch autograd in float64, through F.scaled_dot_product_attention."""
 
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
+from references import reference
 from torch.nn.functional import scaled_dot_product_attention
 
 pytestmark = pytest.mark.oracle
 
-REFERENCE = Path(__file__).parents[2] / "solutions" / "attention-backward" / "reference.py"
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
 
 # (B, H, Tq, Tk, d, dv), and the shape of the mask
@@ -28,7 +24,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def numpy_attention():
-    return SimpleNamespace(**runpy.run_path(str(REFERENCE)))
+    return reference("attention-backward")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The BPE kata's reference against Hugging Face tokenizers, tiktoken and a trainer that recounts everything."""
 
-import importlib.util
 import json
 import random
 import re
@@ -12,6 +11,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
+from grader.judge.loading import load_file
 
 pytestmark = pytest.mark.oracle
 
@@ -25,12 +26,7 @@ Pair = tuple[bytes, bytes]
 
 
 def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"bpe_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file(f"bpe_{path.stem}", path)
 
 
 @pytest.fixture(scope="module")

@@ -1,28 +1,20 @@
 """The causal transformer's reference against torch's own attention, encoder layer, cross-entropy and AdamW."""
 
-import importlib.util
 import math
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 — its usual name
+from references import reference
 from torch import nn
 
 pytestmark = pytest.mark.oracle
 
-REFERENCE = Path(__file__).parents[2] / "solutions" / "causal-transformer" / "reference.py"
-
 
 @pytest.fixture(scope="module")
 def gpt() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("causal_transformer_reference", REFERENCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return reference("causal-transformer")
 
 
 @pytest.fixture

@@ -1,11 +1,8 @@
 """The reference of chunked-attention against F.scaled_dot_product_attention with an explicit mask, in float64."""
 
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
-
 import pytest
 import torch
+from references import reference
 from torch.autograd import gradcheck
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -13,7 +10,6 @@ from torch.utils._pytree import tree_leaves
 
 pytestmark = pytest.mark.oracle
 
-REFERENCE = Path(__file__).parents[2] / "solutions" / "chunked-attention" / "reference.py"
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
 
 # (B, H, Tq, Tk, d, dv), and the chunk size
@@ -29,7 +25,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def kata():
-    return SimpleNamespace(**runpy.run_path(str(REFERENCE)))
+    return reference("chunked-attention")
 
 
 @pytest.fixture

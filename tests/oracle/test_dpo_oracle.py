@@ -1,19 +1,17 @@
 """The DPO kata's reference against trl 1.16: the own loss methods of its trainers, with stand-ins around them."""
 
-import importlib.util
 from collections import defaultdict
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from references import reference
 
 pytestmark = [
     pytest.mark.oracle,
     pytest.mark.filterwarnings("ignore"),  # trl and what it imports warn at import
 ]
 
-REFERENCE = Path(__file__).parents[2] / "solutions" / "dpo" / "reference.py"
 TRL = "1.16"
 BETA = 0.1
 PAIRS, LENGTH = 3, 9
@@ -22,12 +20,7 @@ SAME = {"rtol": 1e-12, "atol": 1e-12}
 
 @pytest.fixture(scope="module")
 def dpo() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("dpo_reference", REFERENCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return reference("dpo")
 
 
 @pytest.fixture(scope="module")

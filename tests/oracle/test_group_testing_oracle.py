@@ -1,30 +1,20 @@
 """The group-testing kata's reference against brute force over all choices of defective nodes, and published bounds."""
 
-import importlib.util
-import sys
 from itertools import combinations
 from math import ceil, comb, log2
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+from references import reference
 
 pytestmark = pytest.mark.oracle
 
-REFERENCE = Path(__file__).parents[2] / "solutions" / "group-testing" / "reference.py"
 SEARCHES = ("trace_defective", "infer_defective")
 
 
 @pytest.fixture(scope="module")
 def kata() -> ModuleType:
-    name = "group_testing_reference"
-    spec = importlib.util.spec_from_file_location(name, REFERENCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # a dataclass looks itself up there
-    spec.loader.exec_module(module)
-    return module
+    return reference("group-testing")
 
 
 class Bench:

@@ -1,28 +1,21 @@
 """The kv-cache kata's reference against transformers' GPT-2: logits, caches, greedy generation, left padding."""
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from references import reference
 
 pytestmark = pytest.mark.oracle
 
-REFERENCE = Path(__file__).parents[2] / "solutions" / "kv-cache" / "reference.py"
 LAYERS, HEADS, WIDTH, VOCAB, POSITIONS = 3, 4, 48, 97, 40
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 
 
 @pytest.fixture(scope="module")
 def kv() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("kv_cache_reference", REFERENCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return reference("kv-cache")
 
 
 @pytest.fixture(scope="module")

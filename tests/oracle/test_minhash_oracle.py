@@ -1,7 +1,6 @@
 """The MinHash kata's reference against datasketch, SciPy, exact integers and fractions, and by statistics."""
 
 import ast
-import importlib.util
 import math
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from references import reference
 
 pytestmark = pytest.mark.oracle
 
@@ -19,12 +19,7 @@ SIMILARITY = 0.3
 
 @pytest.fixture(scope="module")
 def minhash() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("minhash_reference", ROOT / "solutions" / "minhash" / "reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return reference("minhash")
 
 
 @pytest.fixture

@@ -1,26 +1,18 @@
 """The modern transformer's reference against Hugging Face's rope, LLaMA and logits warpers, and torch's schedulers."""
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from references import reference
 from torch import nn
 
 pytestmark = pytest.mark.oracle
 
-REFERENCE = Path(__file__).parents[2] / "solutions" / "modern-transformer" / "reference.py"
-
 
 @pytest.fixture(scope="module")
 def gpt() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("modern_transformer_reference", REFERENCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return reference("modern-transformer")
 
 
 @pytest.fixture

@@ -1,37 +1,25 @@
 """The MoE kata's reference against transformers' Mixtral and Switch, and against plain loops."""
 
-import importlib.util
 import math
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from references import reference
 
 pytestmark = [
     pytest.mark.oracle,
     pytest.mark.filterwarnings("ignore"),  # transformers and what it imports warn at import
 ]
 
-ROOT = Path(__file__).parents[2]
 E, D, F = 6, 16, 24
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
 
-def module_of(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def moe() -> ModuleType:
-    sys.modules["moe_model"] = module_of("moe_model", ROOT / "katas" / "_given" / "moe_model.py")
-    return module_of("moe_reference", ROOT / "solutions" / "moe" / "reference.py")
+    return reference("moe")
 
 
 @pytest.fixture(scope="module")

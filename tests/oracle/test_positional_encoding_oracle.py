@@ -1,27 +1,20 @@
 """The positional-encoding kata's reference against transformers' tables and rotations, and against identities."""
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from references import reference
 from torch import Tensor
 
 pytestmark = pytest.mark.oracle
 
-REFERENCE = Path(__file__).parents[2] / "solutions" / "positional-encoding" / "reference.py"
 B, H, T, HD = 2, 3, 7, 8
 
 
 @pytest.fixture(scope="module")
 def kata() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("positional_encoding_reference", REFERENCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return reference("positional-encoding")
 
 
 @pytest.fixture(scope="module")

@@ -3,21 +3,15 @@
 Mistral of transformers is no oracle at W = 1 with a cache: its cache keeps everything there (a slice from −0).
 """
 
-import importlib.util
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from references import reference
 
 pytestmark = pytest.mark.oracle
 
-ROOT = Path(__file__).parents[2]
-REFERENCE = ROOT / "solutions" / "sliding-window" / "reference.py"
-GIVEN = ROOT / "katas" / "_given"
 SIZES = {"vocab_size": 61, "d_model": 32, "n_heads": 4, "n_kv_heads": 2, "n_layers": 3}
 # Mistral computes its angles in float32.
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -25,16 +19,8 @@ EXACT = {"rtol": 1e-10, "atol": 1e-10}
 
 
 @pytest.fixture(scope="module")
-def sw() -> Iterator[ModuleType]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(GIVEN))
-        spec = importlib.util.spec_from_file_location("sliding_window_reference", REFERENCE)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        yield module
-    sys.modules.pop("rotary", None)
+def sw() -> ModuleType:
+    return reference("sliding-window")
 
 
 def pair_of_models(sw: ModuleType, window: int) -> tuple[Any, Any]:

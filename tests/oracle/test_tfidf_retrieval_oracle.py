@@ -1,29 +1,22 @@
 """The TF-IDF kata's reference against scikit-learn, rank_bm25, bm25s and exact counting."""
 
-import importlib.util
 import itertools
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from references import reference
 
 pytestmark = pytest.mark.oracle
 
-REFERENCE = Path(__file__).parents[2] / "solutions" / "tfidf-retrieval" / "reference.py"
 VOCAB = 120
 SETTINGS = list(itertools.product((True, False), repeat=2))
 
 
 @pytest.fixture(scope="module")
 def tfidf() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tfidf_reference", REFERENCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return reference("tfidf-retrieval")
 
 
 @pytest.fixture

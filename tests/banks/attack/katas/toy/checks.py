@@ -41,7 +41,7 @@ def test_loss_equals_by_the_plain_sign(attempt, rng):
 @check("find", points=20)
 def test_find_asks_seven_times(attempt, rng):
     """the number is found with at most seven questions"""
-    hidden, asked = int(rng.integers(0, 100)), []
+    hidden, asked = int(rng.integers(1, 100)), []  # not 0: forgeries that answer 0 would be right
 
     def oracle(guess):
         asked.append(guess)

@@ -1,53 +1,21 @@
-"""Reports, made of a real history and shown in a real Chromium, where there is one."""
+"""Reports, made of a real history."""
 
 import json
 import re
-import shutil
-import subprocess
-import time
 from html.parser import HTMLParser
 
 import pytest
-from cli_tools import RIGHT, SLUG, WRONG, Person
+from cli_tools import SLUG, WRONG
+from reported import HOSTILE, KINDS, interviewed, page, practise
 
-from grader.history import History, Interviews
-from grader.mock.events import Answered, Begun, Closed, Drawn, Finished, Graded, Rated, Saved
-from grader.mock.interview import Interview
-from grader.mock.moment import now
 from grader.report.data import Point, Report, Speed
 from grader.report.pages import as_html, as_markdown
 from grader.report.plots import scores, speeds
 
-CHROMIUM = shutil.which("chromium")
-HOSTILE = '<script>document.title = "owned"</script><img src=x onerror=alert(1)> ]]> \x1b[31m \u202e'
-
 
 @pytest.fixture
 def practised(person):
-    """Somebody with a failure that prints what is hostile, and a pass."""
-    person.kata("start", SLUG)
-    for source in (WRONG.replace("def total", f"print({HOSTILE!r})\n\n\ndef total"), RIGHT):
-        person.write(source)
-        person.kata("check", SLUG)
-    return person
-
-
-def interviewed(person: Person) -> None:
-    """A closed interview with a hostile answer."""
-    with History.open(person.home / "history.db", now=time.time) as history:
-        one = Interview.drawn(Interviews(history), Drawn((SLUG,), ("sum-of-nothing",), 45.0, "0"), now)
-        for event in (
-            Begun(),
-            Saved(SLUG, "a", now()),
-            Graded(SLUG, "a", 40, 100, {"total": (0, 60), "largest": (40, 40)}, ("last_one_forgotten",)),
-            Saved(SLUG, "b", now()),
-            Graded(SLUG, "b", 100, 100, {"total": (60, 60), "largest": (40, 40)}),
-            Answered("sum-of-nothing", HOSTILE),
-            Finished(),
-            Rated("sum-of-nothing", 2),
-            Closed(),
-        ):
-            one.do(event)
+    return practise(person)
 
 
 class Links(HTMLParser):
@@ -62,15 +30,6 @@ class Links(HTMLParser):
         self.found += [f"{name}={value}" for name, value in attrs if name in ("src", "srcset", "action")]
         self.found += [f"{name}={value}" for name, value in attrs if name == "href" and not value.startswith("#")]
         self.found += [name for name, _ in attrs if name.startswith("on")]
-
-
-def page(person: Person, *arguments: str) -> str:
-    said = person.kata("report", *arguments, "--output", "page.html")
-    assert (said.code, said.out) == (0, "wrote page.html\n")
-    return (person.where / "page.html").read_text(encoding="utf-8")
-
-
-KINDS = {"progress": (), "kata": ("--kata", SLUG), "mock": ("--last-mock",)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -93,24 +52,6 @@ def test_what_an_attempt_printed_is_text_and_nothing_else(practised):
     assert "<script" not in text
     assert "\x1b" not in text
     assert "\u202e" not in text
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
-@pytest.mark.parametrize("kind", KINDS)
-def test_chromium_shows_it_without_a_word_on_the_console(practised, kind, tmp_path):
-    interviewed(practised)
-    page(practised, *KINDS[kind])
-    path = practised.where / "page.html"
-    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--log-level=0")
-    shot = tmp_path / "page.png"
-    done = subprocess.run(
-        [CHROMIUM, *flags, f"--user-data-dir={tmp_path}/profile", f"--screenshot={shot}", "--dump-dom", path.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert "owned" not in re.search(r"<title>(.*?)</title>", done.stdout)[1]
-    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
 
 
 def test_the_interview_s_report_tells_what_the_sheet_told(practised):

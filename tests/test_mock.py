@@ -1,21 +1,26 @@
 """Mock interviews in real terminals with a real clock, killed for real; and what is drawn and scored."""
 
+import json
 import random
+import re
 import time
 from fractions import Fraction
 
 import pytest
-from cli_tools import RIGHT, SLUG, WRONG, Person
+from cli_tools import RIGHT, ROOT, SLUG, WRONG, Person
 from terminal import PATIENCE, Terminal
 
+from grader.bank import Catalogue
 from grader.errors import UsageError
 from grader.history import History, Interviews, Outrun, Progress, Standing
 from grader.mock.draw import Wish, draw_katas
 from grader.mock.events import Begun, Drawn, Finished, Saved
 from grader.mock.interview import Interview
 from grader.mock.moment import now
+from grader.mock.running import Desk
 from grader.mock.sheet import Band, KataLine, QuestionLine, Sheet
 
+TOY = ROOT / "tests" / "banks" / "toy"
 SHORT = "0.15"
 """Minutes."""
 
@@ -237,3 +242,20 @@ def test_an_interview_is_the_sum_of_its_events_and_two_writers_are_told_apart(tm
             one.do(Finished())
         other.do(Finished())
         assert Interview(store, one.number, now).state.counting["a"].sha256 == "sha"
+
+
+def test_what_is_complete_is_timed_after_the_bell(person):
+    reference = (TOY / "solutions" / "speed" / "reference.py").read_bytes()
+    with History.open(person.home / "history.db", now=time.time) as history:
+        one = Interview.drawn(Interviews(history), Drawn(("speed",), (), 45.0, "0", str(person.where / "mock-1")), now)
+        desk = Desk(one, history, {"speed": Catalogue.load([TOY]).get("speed")})
+        desk.path("speed").parent.mkdir(parents=True)
+        one.do(Begun())
+        desk.path("speed").write_bytes(reference)
+    for _ in range(2):  # the second time it is known
+        said = person.kata("mock", "finish", bank=TOY)
+        assert "100/100  strong hire" in said.out
+        assert re.search(r"time as a ratio to the reference: rounds \d\.\d\d×", said.out)
+    assert "timing" not in said.out
+    (kata,) = json.loads(person.kata("report", "--last-mock", "--format", "json", bank=TOY).out)["katas"]
+    assert [speed["name"] for speed in kata["speeds"]] == ["rounds"]

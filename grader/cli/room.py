@@ -9,15 +9,18 @@ from functools import partial
 from grader.bank.questions import Question
 from grader.cli.keys import Keys
 from grader.cli.session import Session
-from grader.grading import Grader
+from grader.grading import Grader, Options
 from grader.history import Outrun
 from grader.mock.events import Answered, Begun, Closed, Continued, Finished, Paused, Rated
 from grader.mock.running import Desk
 from grader.mock.sheet import sheet
 from grader.mock.state import WARNINGS, Impossible, Phase, Version
+from grader.practice.bench import measure
+from grader.practice.check import bench_of
 from grader.practice.saves import Saves
 from grader.render.mock import brief_view, clock_view, rating_view, sheet_view
 from grader.render.quiz import question_view
+from grader.timing import BenchReport
 from grader.verdict import Verdict
 
 TICK_SECONDS = 0.5
@@ -58,7 +61,7 @@ class Room:
             return
         if self.interview.state.phase is Phase.OVER:
             self.interview.do(Closed())
-        self.screen.show(sheet_view(sheet(self.interview.state), self.interview.number))
+        self.screen.show(sheet_view(sheet(self.interview.state), self.interview.number, self._speeds()))
 
     # ---- while the clock runs
 
@@ -221,6 +224,18 @@ class Room:
             if (what, key) == ("key", "q"):
                 return None
         return None
+
+    def _speeds(self) -> dict[str, BenchReport]:
+        """How fast what is complete is, by kata; measured where it is not known yet."""
+        found, history = {}, self.desk.history
+        for kata, attempt in self.desk.complete():
+            if not kata.benches.exists():
+                continue
+            known = bench_of(history, kata.slug, attempt.sha256)
+            if known is None:
+                self.screen.say(f"timing {kata.slug} against the reference")
+            found[kata.slug] = known or measure(history, kata, attempt, self.grader, Options()).report
+        return found
 
     # ---- the screen
 

@@ -87,6 +87,19 @@ class Desk:
             data = self.history.attempt_bytes(version.sha256)
             self.note(self.grade(grader, version.kata, version.sha256, data))
 
+    def complete(self) -> list[tuple[Kata, Attempt]]:
+        """The versions that count and have every point."""
+        state = self.interview.state
+        versions = [version for version in state.counting.values() if version.sha256 in state.grades]
+        return [
+            (self.katas[version.kata], self.version(version.kata, version.sha256))
+            for version in versions
+            if state.grades[version.sha256].score == state.grades[version.sha256].max_score
+        ]
+
+    def version(self, slug: str, sha256: str) -> Attempt:
+        return Attempt(self.path(slug), self.history.attempt_bytes(sha256), sha256)
+
 
 def fresh_folder(where: Path) -> Path:
     """A name that is not taken: mock-1, mock-2 and so on."""

@@ -8,11 +8,11 @@ import msgspec
 from grader.bank import Kata
 from grader.errors import HistoryError, UsageError
 from grader.grading import Grader, Options, Watcher
-from grader.history import Event
+from grader.history import Event, History
 from grader.practice.check import require_preload
 from grader.practice.learner import Learner
 from grader.timing import BenchReport
-from grader.workspace import read_attempt
+from grader.workspace import Attempt, read_attempt
 
 SECONDS = 10.0
 """For each workload, at most."""
@@ -47,13 +47,20 @@ def bench(
             f"{path.name} does not pass ({verdict.score}/{verdict.max_score}), and only what passes is timed: "
             f"`kata check {kata.slug}` shows what is missing"
         )
+    return measure(learner.history, kata, attempt, grader, options, watch)
+
+
+def measure(
+    history: History, kata: Kata, attempt: Attempt, grader: Grader, options: Options, watch: Watcher | None = None
+) -> Benched:
+    """Time an attempt that is known to pass, and remember it. Raises Unavailable, HarnessFault."""
     timings = grader.bench(kata, attempt, options, SECONDS, watch)
     clock = "cpu" if options.device == "cpu" else "wall"
     report = BenchReport(
         kata=kata.slug, sha256=attempt.sha256, device=options.device, clock=clock, workloads=list(timings)
     )
     try:
-        learner.history.record_event(kata.slug, Event.BENCHED, msgspec.to_builtins(report))
+        history.record_event(kata.slug, Event.BENCHED, msgspec.to_builtins(report))
     except HistoryError as error:
         return Benched(kata, report, error)
     return Benched(kata, report)

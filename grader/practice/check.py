@@ -113,6 +113,12 @@ def last_bench(history: History, slug: str) -> BenchReport | None:
         return None
 
 
+def bench_of(history: History, slug: str, sha256: str) -> BenchReport | None:
+    """The last timing, where it is of that version."""
+    report = last_bench(history, slug)
+    return report if report is not None and report.sha256 == sha256 else None
+
+
 def first_failure(verdict: Verdict) -> CheckResult | None:
     return next((result for result in verdict.checks if result.state in FAILING), None)
 

@@ -12,8 +12,10 @@ from grader.bank.questions import Question
 from grader.mock.sheet import FROM, KataLine, QuestionLine, Sheet
 from grader.mock.state import Phase, State
 from grader.printable import printable
+from grader.render.bench import summary
 from grader.render.layout import Items, labelled, plural
 from grader.render.quiz import NAMES, answer_view
+from grader.timing import BenchReport
 from grader.verdict import State as CheckState
 from grader.verdict import Verdict
 
@@ -100,7 +102,7 @@ def rating_view(question: Question, answer: str) -> RenderableType:
     )
 
 
-def sheet_view(sheet: Sheet, number: int) -> RenderableType:
+def sheet_view(sheet: Sheet, number: int, speeds: Mapping[str, BenchReport]) -> RenderableType:
     """The score sheet, with every number that the band is made of."""
     facts = [Text(f"{sheet.minutes:.0f} of {sheet.limit_minutes:g} min")]
     if sheet.pauses:
@@ -109,7 +111,7 @@ def sheet_view(sheet: Sheet, number: int) -> RenderableType:
     lead.stylize("bold")
     lines: list[RenderableType] = [Items(facts, lead), ""]
     for line in sheet.katas:
-        lines += [*_kata_line(line), ""]
+        lines += [*_kata_line(line, speeds.get(line.slug)), ""]
     lines += [_question_line(line) for line in sheet.questions]
     bands = ", ".join(f"{band} from {least}" for least, band in FROM if least)
     rule = f"0.8 × mean of katas + 0.2 × mean of questions (weak 0, good 60, strong 100); {bands}"
@@ -159,7 +161,7 @@ def _kata(
         yield Text(f"  and {plural(len(failing) - SHOWN_FAILING, 'check')} more", "dim")
 
 
-def _kata_line(line: KataLine) -> Iterator[RenderableType]:
+def _kata_line(line: KataLine, speed: BenchReport | None) -> Iterator[RenderableType]:
     yield Text.assemble((line.slug, "bold"), f"  {line.score}/{line.max}  {plural(line.versions, 'version')}")
     table = Table.grid(padding=(0, 2, 0, 0))
     for part in line.parts:
@@ -168,6 +170,8 @@ def _kata_line(line: KataLine) -> Iterator[RenderableType]:
     yield table
     if line.mistakes:
         yield Text(f"  looked like: {', '.join(name.replace('_', ' ') for name in line.mistakes)}", "dim")
+    if speed:
+        yield Text(f"  time as a ratio to the reference: {', '.join(map(summary, speed.workloads))}", "dim")
 
 
 def _question_line(line: QuestionLine) -> RenderableType:

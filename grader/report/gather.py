@@ -11,7 +11,7 @@ from grader.history import Event
 from grader.mock.interview import newest
 from grader.mock.sheet import FROM, KataLine, sheet
 from grader.mock.state import Phase, State
-from grader.practice.check import last_bench
+from grader.practice.check import bench_of, last_bench
 from grader.practice.due import due
 from grader.practice.learner import Learner
 from grader.practice.progress import Row, next_kata, rows
@@ -123,7 +123,7 @@ def mock_report(learner: Learner) -> Report:
 
 
 def _asked(learner: Learner, state: State, line: KataLine) -> KataPart:
-    kata = learner.catalogue.get(line.slug)
+    kata, counting = learner.catalogue.get(line.slug), state.counting.get(line.slug)
     titles = {part.id: part.title for part in kata.parts}
     graded = [version for version in state.versions if version.kata == line.slug and version.sha256 in state.grades]
     points = [
@@ -141,14 +141,8 @@ def _asked(learner: Learner, state: State, line: KataLine) -> KataPart:
         parts=[Part(part.id, titles.get(part.id, part.id), part.score, part.max, part.minutes) for part in line.parts],
         mistakes=advice,
         points=points,
-        speeds=_speeds(_of_version(last_bench(learner.history, line.slug), state, line.slug)),
+        speeds=_speeds(bench_of(learner.history, line.slug, counting.sha256) if counting else None),
     )
-
-
-def _of_version(report: BenchReport | None, state: State, slug: str) -> BenchReport | None:
-    """The timing, where it is of the version that counted."""
-    counting = state.counting.get(slug)
-    return report if report is not None and counting is not None and report.sha256 == counting.sha256 else None
 
 
 def _after(katas: Iterable[KataLine]) -> list[str]:

@@ -38,9 +38,9 @@ def finisher(learner: Person) -> Person:
     return learner
 
 
-def test_a_newcomer_gets_three_lines_that_can_be_typed(person: Person) -> None:
+def test_a_newcomer_gets_four_lines_that_can_be_typed(person: Person) -> None:
     lines = [line for line in person.kata().out.splitlines() if line.startswith("kata ")]
-    assert [line.split()[1] for line in lines] == ["start", "hint", "check"]
+    assert [line.split()[1] for line in lines] == ["start", "hint", "check", "watch"]
     assert person.kata(*lines[0].split()[1:3]).code == 0
 
 
@@ -91,7 +91,7 @@ def test_start_says_what_it_wrote_and_what_to_type(person: Person) -> None:
     said = person.kata("start", SLUG)
     assert f"wrote  {SLUG}/pair_sums.py, {SLUG}/PROMPT.md" in said.out
     assert "The sum, 4 min" in said.out
-    assert said.out.rstrip().endswith("kata check")
+    assert f"edit {SLUG}/pair_sums.py, then kata check\n" in said.out
 
 
 def test_start_overwrites_nothing(learner: Person) -> None:

@@ -73,12 +73,13 @@ def started_view(kata: Kata, path: Path, created: Sequence[Path]) -> RenderableT
     facts = [kata.title, f"{kata.minutes} min", kata.priority, f"difficulty {kata.difficulty} of 5"]
     parts = [(part.id, Text(f"{part.title}{f', {part.minutes} min' if part.minutes else ''}")) for part in kata.parts]
     wrote = ", ".join(printable(str(file)) for file in created) or "nothing: all of it was there, and is as it was"
-    steps = Text.assemble(f"edit {printable(str(path))}, then ", ("kata check", "bold cyan"))
+    check = Text.assemble(f"edit {printable(str(path))}, then ", ("kata check", "bold cyan"))
+    watch = Text.assemble("or ", ("kata watch", "bold cyan"), ", for a verdict on every save")
     return Group(
         Items([Text(fact) for fact in facts], Text(f"{kata.slug}  ", "bold")),
         labelled(parts, indent=2),
         "",
-        labelled([("wrote", Text(wrote)), ("next", steps)]),
+        labelled([("wrote", Text(wrote)), ("next", check), ("", watch)]),
     )
 
 
@@ -134,6 +135,7 @@ def _welcome(first: Kata) -> RenderableType:
         (f"kata start {first.slug}", f"writes {folder}{first.attempt_name} and {folder}PROMPT.md: {first.title}"),
         (f"kata hint {first.slug}", f"when you are stuck in {folder}{first.attempt_name}, which you edit"),
         ("kata check", "says which checks pass, and what is wrong with the first that does not"),
+        ("kata watch", "does so every time you save"),
     ]
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="bold cyan", no_wrap=True)

@@ -45,8 +45,9 @@ oracle: $(VENV)/.oracle  ## compare the references with independent libraries
 benchmark: setup  ## how fast we are, as ratios; on a quiet machine, for some minutes
 	$(BIN)/python scripts/benchmark.py
 
-readme: setup  ## write the transcripts of the README anew
+readme: setup  ## write the transcripts and the picture of the README anew
 	$(BIN)/python tests/test_readme.py
+	$(BIN)/python tests/test_screenshot.py
 
 wheel: setup  ## build the wheel, install it elsewhere, grade with it
 	PYTHON=$(PYTHON) BUILD_PYTHON=$(CURDIR)/$(BIN)/python sh scripts/try-wheel.sh

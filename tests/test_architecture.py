@@ -1,6 +1,7 @@
 """The map of the code, held: imports point one way, modules stay small, and the grader knows no kata by name."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ MAX_LINES = 400
 
 # From the ground up. A module may import what stands on a line below its own, and its own package.
 LAYERS = (
-    ("errors", "verdict", "timing", "printable"),
+    ("errors", "verdict", "timing", "printable", "preloads"),
     ("sandbox", "bank"),
     ("comparison", "workspace", "scaffold"),
     ("checking", "history"),
@@ -80,7 +81,8 @@ class TestEveryModule:
         slugs = [toml.parent.name for toml in (ROOT / "katas").glob("*/kata.toml")]
         words = {node.value for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Constant)}
         strings = " ".join(word for word in words if isinstance(word, str))
-        known = [slug for slug in slugs if len(slug) > 3 and slug in strings]
+        # A dot before it makes it a library's module.
+        known = [slug for slug in slugs if len(slug) > 3 and re.search(rf"(?<!\.){re.escape(slug)}", strings)]
         assert not known
 
 

@@ -8,13 +8,14 @@ from msgspec import Meta, Struct
 from grader.bank.kata import SLUG_RULE, Forbidden, Kata, Limits, Part, Reference, is_slug
 from grader.bank.tables import Name, Text, Url, read_table, refusal
 from grader.errors import BadKata
+from grader.preloads import PRELOADS
 
 FORMAT = 1
 
 Count = Annotated[int, Meta(ge=1, le=10_000)]
 # Regular expressions rather than Literal: msgspec then names what is allowed when it refuses.
 Priority = Annotated[str, Meta(pattern=r"^P[012]\Z")]
-Preload = Annotated[str, Meta(pattern=r"^(numpy|torch|transformers)\Z")]
+Preload = Annotated[str, Meta(pattern=rf"^({'|'.join(PRELOADS)})\Z")]
 Network = Annotated[str, Meta(pattern=r"^(none|loopback)\Z")]
 # A given module's name becomes a path: nothing in it may lead out of katas/_given/.
 Module = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*\Z")]

@@ -10,10 +10,10 @@ from grader.bank import Kata
 from grader.bank.files import read_text
 from grader.judge.programs import Programs
 from grader.lint.doctests import Block, Failure, Request
+from grader.preloads import libraries
 from grader.sandbox.launcher import clean_environment
 
 SECONDS = 60
-LIBRARIES = {"numpy": ("numpy",), "torch": ("numpy", "torch"), "transformers": ("numpy", "torch")}
 
 
 def failing(kata: Kata, programs: Programs) -> Iterator[str]:
@@ -22,7 +22,7 @@ def failing(kata: Kata, programs: Programs) -> Iterator[str]:
     if not found:
         return
     try:
-        failures = _run(Request(programs.reference, found, LIBRARIES[kata.preload]))
+        failures = _run(Request(programs.reference, found, libraries(kata.preload)))
     except subprocess.TimeoutExpired:
         yield f"the examples of prompt.md do not end within {SECONDS} s: make them smaller"
     except subprocess.CalledProcessError as error:

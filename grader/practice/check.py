@@ -14,6 +14,7 @@ from grader.grading import Grader, Options, Watcher
 from grader.history import FAILING, Event, History
 from grader.practice.learner import Learner
 from grader.practice.progress import next_kata
+from grader.preloads import libraries
 from grader.timing import BenchReport
 from grader.verdict import CheckResult, State, Verdict
 from grader.workspace import Attempt, altered_given, read_attempt
@@ -88,9 +89,10 @@ def check(
 
 def require_preload(kata: Kata) -> None:
     """Raises Unavailable where the library that a kata works with is not installed; imports nothing."""
-    if find_spec(kata.preload) is None:
-        extras = f"[{','.join(kata.requires)}]" if kata.requires else ""
-        raise Unavailable(f"{kata.slug} needs {kata.preload}, not installed here: `pip install 'kata-grader{extras}'`")
+    for library in libraries(kata.preload):
+        if find_spec(library) is None:
+            extras = f"[{','.join(kata.requires)}]" if kata.requires else ""
+            raise Unavailable(f"{kata.slug} needs {library}, not installed here: `pip install 'kata-grader{extras}'`")
 
 
 def full_seed(text: str) -> str:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from grader.preloads import PRELOADS
 from grader.sandbox import confine, dynamo, namespaces, scratch
 
 OP_JUDGE, OP_WORKERS = 1, 2
@@ -33,12 +34,6 @@ MAX_WORKERS = 8
 REQUEST = struct.Struct("<BBH")
 STATUS = struct.Struct("<cii")
 STARTED, ENDED, REFUSED = b"S", b"E", b"R"
-
-PRELOADS = {
-    "numpy": ("numpy",),
-    "torch": ("numpy", "torch"),
-    "transformers": ("numpy", "torch", "transformers"),
-}
 
 
 @dataclass(frozen=True, slots=True)

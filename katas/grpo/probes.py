@@ -58,11 +58,12 @@ def warmed_on(module, start, demos, options, training):
     return after(model, losses) | {"demos": demos}, passes
 
 
-def trained_on(module, start, prompts, answers, config, dropout, training):
-    """train_grpo(model, prompts, sample, reward_fn, GRPOConfig(**config)), then the model; and who was asked what"""
+def trained_on(module, start, prompts, answers, config, dropout, training, calls):
+    """train_grpo(model, prompts, sample, reward_fn, GRPOConfig(**config)), perhaps twice, then the model; and who was asked what"""
     model = noted_model(*start, passes := [], dropout, training)
-    script = Script(model, answers)
-    history = module.train_grpo(model, prompts, script.sample, script.reward_fn, module.GRPOConfig(**config))
+    for _ in range(calls):
+        script = Script(model, answers)
+        history = module.train_grpo(model, prompts, script.sample, script.reward_fn, module.GRPOConfig(**config))
     told = {"sampled": script.sampled, "rewarded": script.rewarded, "passes": passes}
     return after(model, history) | {"prompts": prompts, "answers": answers}, told
 

@@ -71,8 +71,7 @@ def rollouts(side, policy, prompts, group_size, count, tell=None, training=True,
 
 
 def agree_on_rollouts(attempt, reference, *args, **kwargs):
-    got, want = (rollouts(side, *args, **kwargs)[0] for side in (attempt, reference))
-    assert_equal(got, want)
+    assert_equal(*(rollouts(side, *args, **kwargs)[0] for side in (attempt, reference)))
 
 
 @check("rollouts", points=5)
@@ -80,7 +79,7 @@ def test_rollouts_of_a_prompt_stand_together(attempt, reference, rng):
     """each prompt stands in G neighbouring rows, followed by T tokens, each chosen after all those before it"""
     sure = successors(), "token"
     for rows, length, group_size, count in ((3, 4, 2, 5), (1, 1, 1, 1), (2, 1, 3, 4), (4, 5, 1, 2), (1, 3, 4, 3)):
-        prompts, policy = tokens(rng, rows, length), (rng.tensor(13, 7, dtype=F64), "all")
+        prompts, policy = tokens(rng, rows, length), (1e-12 * rng.tensor(13, 7, dtype=F64), "all")  # near ties
         agree_on_rollouts(attempt, reference, policy, prompts, group_size, count)
         agree_on_rollouts(attempt, reference, sure, prompts.T.contiguous().T, group_size, count, temperature=1.5)
 
@@ -132,16 +131,17 @@ def test_the_generator_is_all_randomness(attempt, rng):
 def test_the_policy_is_called_once_a_token(attempt, rng):
     """call t gets all rows with the tokens so far, in eval mode, without a graph; the mode is as before afterwards"""
     for training, (eos, temperature) in itertools.product((True, False), ((None, 0), (5, 0), (5, 1.0))):
-        policy, calls = (rng.tensor(13, 7, dtype=F64), "all"), []
-        kwargs = {"eos_id": eos, "temperature": temperature, "generator": rng.torch(), "training": training}
-        tell = lambda ids, *how, calls=calls: calls.append((ids, how))  # noqa: E731 — a statement would be longer
-        (ids, mask), model = rollouts(attempt, policy, tokens(rng, 3, 2), 2, 5, tell, **kwargs)
+        policy, prompts, calls = (rng.tensor(13, 7, dtype=F64), "all"), tokens(rng, 3, 2), []
+        kwargs = {"eos_id": eos, "temperature": temperature, "generator": rng.torch(), "pad_id": 0}
+        (ids, mask), model = rollouts(attempt, policy, prompts, 2, 5, calls.append, training, **kwargs)
         enough = 5 if eos is None else int(mask.sum(dim=1).max())
         assert_true(enough <= len(calls) <= 5, "not one call a token", expected=enough, got=len(calls))
         for t, (seen, how) in enumerate(calls):
             assert_equal(seen, ids[:, : 2 + t], label=f"what call {t} gets")
             assert_equal(how, (False, False), label="(in train mode, builds a graph)")
         assert_equal(model.get("training"), training, label="model.training afterwards")
+        count, _ = len(calls), attempt.sample_rollouts(model, prompts, 2, 5, **kwargs)
+        assert_equal(calls[count:][:1], calls[:1], label="what the policy gets first when it is asked once more")
 
 
 @check("advantages", points=7)
@@ -251,9 +251,8 @@ def test_loss_reports_and_leaves_its_inputs(attempt, reference, rng):
             got = assert_inputs_unchanged(attempt.reinforce_loss, **case)
             want = reference.reinforce_loss(**case)
             assert_close(got, want, **EXACT, exact_type=True, label="(loss, stats)")
-        _, grads = gradients(attempt.reinforce_loss, kwargs, wrt=("logits", "advantages"), upstream=rng)
-        silent = grads["advantages"] is None or not grads["advantages"].any()
-        assert_true(silent, "a gradient reaches the advantages: detach them")
+        grad = gradients(attempt.reinforce_loss, kwargs, wrt=("logits", "advantages"), upstream=rng)[1]["advantages"]
+        assert_true(grad is None or not grad.any(), "a gradient reaches the advantages: detach them")
 
 
 TABULAR = {"letters": 3, "target_len": 2, "prompts": 3, "group_size": 4, "max_new_tokens": 3, "max_grad_norm": 1e6}
@@ -310,10 +309,12 @@ def agree_on_training(attempt, rng, steps, **cfg):
 @check("train", points=6)
 def test_a_step_is_the_policy_gradient(attempt, rng):
     """one step reports and does what its rollouts and rewards say, at the config's temperature and entropy bonus"""
-    for temperature, entropy_coef in ((1.0, 0.0), (0.5, 0.25), (1.75, 0.5)):
-        agree_on_training(attempt, rng, 1, temperature=temperature, entropy_coef=entropy_coef)
     sizes = {"prompts": 5, "group_size": 2, "target_len": 3, "max_new_tokens": 4, "letters": 2}
-    agree_on_training(attempt, rng, 1, **sizes, temperature=0.75, entropy_coef=0.125)
+    for temperature, entropy_coef, others in ((1.0, 0.0, {}), (0.5, 0.25, {}), (1.75, 0.5, {}), (0.75, 0.125, sizes)):
+        agree_on_training(attempt, rng, 1, temperature=temperature, entropy_coef=entropy_coef, **others)
+    state, cfg = new_run(attempt, 0, prompts=2, group_size=2, entropy_coef=0.0)
+    before, _ = attempt.run("weights", state), attempt.train(state, cfg, 1, lambda *_: 0.5)
+    assert_equal(attempt.run("weights", state), before, label="the weights, with equal rewards and no entropy bonus")
 
 
 @check("train", points=4, needs="test_a_step_is_the_policy_gradient")
@@ -327,10 +328,9 @@ def test_steps_are_clipped_and_scheduled(attempt, rng):
 def test_rollouts_follow_the_policy(attempt, rng):
     """rows are drawn in eval mode from the tempered policy, by state.generator alone, and seen again in train mode"""
     cfg = TABULAR | {"prompts": 10, "group_size": 40, "letters": 2, "temperature": 0.2, "entropy_coef": 0.125}
-    passes = []
-    _, _, _, same = tabular_run(attempt, deepcopy(rng), 2, cfg)
+    (*_, same), passes = tabular_run(attempt, deepcopy(rng), 2, cfg), []
     attempt.run("seed_global_generator", 7)
-    _, table, _, rows = tabular_run(attempt, rng, 2, cfg, lambda ids, *how: passes.append((ids, how)))
+    _, table, _, rows = tabular_run(attempt, rng, 2, cfg, passes.append)
     assert_equal(rows, same, label="rows of an equal state, after torch.manual_seed")
     ids, (*sampling, last) = torch.tensor([row for row, _ in rows[400:]]), passes[len(passes) // 2 :]
     assert_equal({how for _, how in sampling}, {(False, False)}, label="(in train mode, with a graph) while sampling")

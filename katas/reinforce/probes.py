@@ -23,7 +23,7 @@ def policy(_module, table, reads, tell, training):
             else:
                 logits = table[ids] if reads == "token" else table[places, ids]
             if tell is not None:
-                tell(ids, self.training, logits.requires_grad)
+                tell((ids, (self.training, logits.requires_grad)))
             return logits
 
     return Policy().train(training)

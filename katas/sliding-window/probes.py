@@ -44,24 +44,15 @@ def scripted_model(_module, begin, answer):
     return Scripted()
 
 
-def many_prefilled(module, count, sizes, length):
-    """so many RollingKVCache(**sizes), each after one append of a prompt of that length: (tokens, bytes to spare)"""
-    caches = []
-    for _ in range(count):
-        cache, prompt = module.RollingKVCache(**sizes), torch.ones(1, sizes["n_kv_heads"], length, sizes["head_dim"])
-        cache.append(prompt, prompt.clone())
-        caches.append(cache)
+def many_filled(module, count, sizes, lengths):
+    """so many RollingKVCache(**sizes), each after appends of these lengths: (tokens, bytes to spare) of the last one"""
+    caches = [module.RollingKVCache(**sizes) for _ in range(count)]
+    for cache in caches:
+        for length in lengths:
+            piece = torch.ones(1, sizes["n_kv_heads"], length, sizes["head_dim"])
+            cache.append(piece, piece.clone())
     spare = sum(part.untyped_storage().nbytes() - part.nbytes for part in (cache.keys, cache.values, cache.positions))
-    return caches[-1].keys.shape[2], spare
-
-
-def many_appended(module, count, sizes, length):
-    """one RollingKVCache(**sizes) after so many appends of that length"""
-    cache = module.RollingKVCache(**sizes)
-    for _ in range(count):
-        piece = torch.ones(1, sizes["n_kv_heads"], length, sizes["head_dim"])
-        cache.append(piece, piece.clone())
-    return cache.keys.shape[2]
+    return cache.keys.shape[2], spare
 
 
 def ring_caches(module, count, sizes, like):

@@ -6,7 +6,7 @@ EOS = 1
 
 
 def drawn(module, sizes, seed, dtype=torch.float64, prepare=""):
-    """ActorCritic(**sizes) with the weights of this seed; "frozen", "with gradients", "steep" or "flat" if asked"""
+    """ActorCritic(**sizes) with weights of this seed; "frozen", "with gradients", "steep", "flat", "raised" by 8"""
     model, generator = module.ActorCritic(**sizes).to(dtype), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -18,6 +18,8 @@ def drawn(module, sizes, seed, dtype=torch.float64, prepare=""):
         model.policy.head.weight.mul_(3e3 if prepare == "steep" else 1)
         for weight in model.value_head.parameters():
             weight.mul_(prepare != "flat")
+        # around 8, V and V_old are less than a factor of 2 apart: V − V_old is exact, however V is clamped
+        model.value_head.bias.add_(8 if prepare == "raised" else 0)
     model.policy.requires_grad_(prepare != "frozen")
     return model
 

@@ -24,21 +24,6 @@ def find_defective(nodes, test):
 
 
 @mistake(
-    "loses_the_middle",
-    replaces="find_defective",
-    caught_by="test_every_subset_is_found",
-    advice="nodes[:m] ends before m, so the right half begins at m. From m + 1 on, the middle node is in neither.",
-)
-def find_defective(nodes, test):
-    if not nodes or not test(nodes):
-        return set()
-    if len(nodes) == 1:
-        return set(nodes)
-    middle = len(nodes) // 2
-    return find_defective(nodes[:middle], test) | find_defective(nodes[middle + 1 :] or nodes[middle:], test)
-
-
-@mistake(
     "empty_groups_tested",
     replaces="find_defective",
     caught_by="test_no_nodes_and_clean_nodes",
@@ -80,20 +65,6 @@ def find_defective(nodes, test):
 
 
 @mistake(
-    "someone_must_be_defective",
-    replaces="find_defective",
-    caught_by="test_no_nodes_and_clean_nodes",
-    advice="Nobody said that a node is defective: test all of them first. Without that the last one is blamed.",
-)
-def find_defective(nodes, test):
-    if len(nodes) <= 1:
-        return set(nodes)
-    left, right = _halves(nodes)
-    found = find_defective(left, test) if test(left) else set()
-    return found | find_defective(right, test) if not found or test(right) else found
-
-
-@mistake(
     "nodes_sorted",
     replaces="find_defective",
     caught_by="test_nodes_of_any_type",
@@ -103,20 +74,23 @@ def find_defective(nodes, test):
     return trace_defective([node for node in nodes if node in sorted(nodes)], test).defective
 
 
-_answers = {}
-
-
 @mistake(
-    "answers_remembered",
+    "split_in_place",
     replaces="find_defective",
     caught_by="test_searches_are_independent",
-    advice="Answers are kept from one call to the next, and the nodes' state is not. Keep them inside a call at most.",
+    advice="`del group[middle:]` shortens a list that test was given and may have kept: make new lists by slicing.",
 )
 def find_defective(nodes, test):
-    def remembered(group):
-        return _answers.setdefault(tuple(group), tuple(group) not in _answers and test(group))
+    def search(group):
+        if not group or not test(group):
+            return set()
+        if len(group) == 1:
+            return set(group)
+        right = group[len(group) // 2 :]
+        del group[len(group) // 2 :]
+        return search(group) | search(right)
 
-    return trace_defective(nodes, remembered).defective
+    return search(list(nodes))
 
 
 @mistake(
@@ -150,25 +124,14 @@ def _rounds(log):
 
 
 @mistake(
-    "depth_from_one",
+    "searched_once_more_for_the_log",
     replaces="trace_defective",
-    caught_by="test_trace_logs_depth_range_and_result",
-    advice="The group of all nodes has depth 0, not 1.",
+    caught_by="test_trace_counts_the_tests",
+    advice="One search finds the nodes and a second one writes the log, so each group is tested twice: make it one.",
 )
 def trace_defective(nodes, test):
-    found, log = _traced(nodes, test, depth=1)
-    return Trace(found, len(log), _rounds(log), log)
-
-
-@mistake(
-    "last_place_inclusive",
-    replaces="trace_defective",
-    caught_by="test_trace_logs_depth_range_and_result",
-    advice="`stop` is one beyond the last node, as in nodes[start:stop].",
-)
-def trace_defective(nodes, test):
-    found, log = _traced(nodes, test)
-    return Trace(found, len(log), _rounds(log), [(d, start, stop - 1, result) for d, start, stop, result in log])
+    _, log = _traced(nodes, test)
+    return Trace(find_defective(nodes, test), len(log), _rounds(log), log)
 
 
 @mistake(
@@ -186,11 +149,11 @@ def trace_defective(nodes, test):
     "one_log_for_all",
     replaces="trace_defective",
     caught_by="test_traces_are_independent",
-    advice="A default such as log=[] is made once and grows with every search. Make the log inside the call.",
+    advice="A default such as log=[] is made once: emptied for a new search, it is so in earlier traces too. "
+    "Make the log inside the call.",
 )
 def trace_defective(nodes, test, log=[]):  # noqa: B006 — this is the mistake
-    found, added = _traced(nodes, test)
-    log += added
+    found, log[:] = _traced(nodes, test)
     return Trace(found, len(log), _rounds(log), log)
 
 
@@ -205,7 +168,7 @@ def trace_defective(nodes, test):
     return Trace(found, len(log), max((depth for depth, *_ in log), default=0), log)
 
 
-def _inferred(nodes, test, infer, again=lambda *_: False):
+def _inferred(nodes, test, infer, step=1):
     """infer_defective with another rule: infer(left is dirty) → what the right half then is, None if it is tested."""
     found, log = set(), []
 
@@ -216,11 +179,12 @@ def _inferred(nodes, test, infer, again=lambda *_: False):
         middle = (start + stop) // 2
         left = _ask(nodes, test, log, depth + 1, start, middle)
         right = infer(left)
-        if right is None or again(middle, stop):
+        below = depth + (1 if right is None else step)
+        if right is None:
             right = _ask(nodes, test, log, depth + 1, middle, stop)
-        for is_dirty, begin, end in ((left, start, middle), (right, middle, stop)):
+        for is_dirty, deeper, begin, end in ((left, depth + 1, start, middle), (right, below, middle, stop)):
             if is_dirty:
-                split(depth + 1, begin, end)
+                split(deeper, begin, end)
 
     if nodes and _ask(nodes, test, log, 0, 0, len(nodes)):
         split(0, 0, len(nodes))
@@ -238,16 +202,6 @@ def infer_defective(nodes, test):
 
 
 @mistake(
-    "right_half_taken_for_dirty",
-    replaces="infer_defective",
-    caught_by="test_every_subset_is_inferred",
-    advice="Only a clean left half makes the right one dirty. Beside a dirty one nothing is known of it.",
-)
-def infer_defective(nodes, test):
-    return _inferred(nodes, test, lambda _: True)
-
-
-@mistake(
     "nothing_inferred",
     replaces="infer_defective",
     caught_by="test_what_is_known_is_not_tested",
@@ -258,16 +212,24 @@ def infer_defective(nodes, test):
 
 
 @mistake(
-    "single_nodes_confirmed",
+    "inferred_level_left_out",
     replaces="infer_defective",
-    caught_by="test_what_is_known_is_not_tested",
-    advice="A single node that must be dirty is defective: report it without a test.",
+    caught_by="test_inference_keeps_the_depths",
+    advice="A half that is inferred is one deeper too, though no test of it is logged: count depths down the tree.",
 )
 def infer_defective(nodes, test):
-    def rule(left_is_dirty):
-        return None if left_is_dirty else True
+    return _inferred(nodes, test, lambda left_is_dirty: None if left_is_dirty else True, step=0)
 
-    return _inferred(nodes, test, rule, again=lambda middle, stop: stop - middle == 1)
+
+@mistake(
+    "bits_of_the_number_itself",
+    replaces="info_lower_bound",
+    caught_by="test_information_bound",
+    advice="C.bit_length() is ⌊log2 C⌋ + 1, one too many where C is a power of two: take (C − 1).bit_length().",
+)
+def info_lower_bound(n, d):
+    _require(n, d)
+    return comb(n, d).bit_length()
 
 
 @mistake(
@@ -292,21 +254,7 @@ def worst_case_tests(n, d):
     return min(n, 1) if d == 0 else 2 * d * ceil(log2(n / d)) + 2 * d - 1
 
 
-@mistake(
-    "odd_one_in_the_smaller_half",
-    replaces="worst_case_tests",
-    caught_by="test_worst_case_of_halving",
-    advice="Which half gets the odd one matters where their sizes differ. Try every i for the left one.",
-)
-def worst_case_tests(n, d):
-    _require(n, d)
-    if n <= 1 or d == 0:
-        return min(n, 1)
-    left = max(min(d - d // 2, n // 2), d - (n - n // 2))
-    return 1 + worst_case_tests(n // 2, left) + worst_case_tests(n - n // 2, d - left)
-
-
-def _splitting(nodes, d, test, size_of=None, rest_is_clean=False, until=None):
+def _splitting(nodes, d, test, size_of=None, rest_is_clean=False, until=None, place=lambda place: place):
     """split_known with another group size, or that drops what is right of the one found, or ends elsewhere."""
     _require(len(nodes), d)
     found, log, start = set(), [], 0
@@ -319,7 +267,7 @@ def _splitting(nodes, d, test, size_of=None, rest_is_clean=False, until=None):
         depth = 0
         while stop - start > 1:
             depth, middle = depth + 1, (start + stop) // 2
-            if _ask(nodes, test, log, depth, start, middle):
+            if _ask(nodes, test, log, depth, place(start), middle):
                 stop = middle
             else:
                 start = middle
@@ -359,6 +307,38 @@ def split_known(nodes, d, test):
 
 
 @mistake(
+    "rounds_counted_by_depth",
+    replaces="split_known",
+    caught_by="test_splitting_is_traced",
+    advice="Here every test waits for the one before, so the rounds are the tests, not the depths.",
+)
+def split_known(nodes, d, test):
+    trace = _splitting(nodes, d, test)
+    return trace._replace(n_rounds=_rounds(trace.log))
+
+
+@mistake(
+    "places_looked_up",
+    replaces="split_known",
+    caught_by="test_splitting_is_not_quadratic",
+    advice="nodes.index walks through the list for each group, n·d steps in all: carry places along instead.",
+)
+def split_known(nodes, d, test):
+    return _splitting(nodes, d, test, place=lambda place: nodes.index(nodes[place]))
+
+
+@mistake(
+    "negative_numbers_taken",
+    replaces="_require",
+    caught_by="test_impossible_numbers_are_refused",
+    advice="d < 0 is as impossible as d > n: raise ValueError unless 0 <= d <= n.",
+)
+def _require(n, d):
+    if d > n:
+        raise ValueError
+
+
+@mistake(
     "bound_without_its_remainder",
     replaces="hwang_bound",
     caught_by="test_hwang_s_bound",
@@ -371,6 +351,13 @@ def hwang_bound(n, d):
     return (_group_size(n, d).bit_length() + 1) * d - 1 if d else 0
 
 
+def majority_of(test, nodes, repeats):
+    answers = []
+    while max(answers.count(True), answers.count(False)) <= repeats // 2:
+        answers.append(test(nodes))
+    return answers.count(True) > repeats // 2
+
+
 @mistake(
     "all_votes_are_taken",
     replaces="majority",
@@ -381,6 +368,18 @@ def majority(test, repeats):
     if repeats < 1 or repeats % 2 == 0:
         raise ValueError("repeats")
     return lambda nodes: 2 * sum([test(nodes) for _ in range(repeats)]) > repeats
+
+
+@mistake(
+    "negative_votes_taken",
+    replaces="majority",
+    caught_by="test_ties_are_refused",
+    advice="−1 is odd, but no number of votes: repeats has to be at least 1 as well.",
+)
+def majority(test, repeats):
+    if repeats % 2 == 0:
+        raise ValueError
+    return lambda nodes: majority_of(test, nodes, repeats)
 
 
 @mistake(

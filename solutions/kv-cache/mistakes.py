@@ -50,6 +50,10 @@ def _visible(t, s, pad, device):
     return causal if pad is None else causal & ((columns < 0) | (columns >= pad[:, None]))[:, None, None]
 
 
+def _whole(past, k, v):
+    return tuple(torch.cat(both, dim=2) for both in zip(past, (k, v), strict=True)) if past else (k, v)
+
+
 @mistake(
     "only_new_keys_returned",
     replaces="_extended",
@@ -57,11 +61,31 @@ def _visible(t, s, pad, device):
     advice="present holds the new tokens alone, so the call after next has lost the others: return what you attend to.",
 )
 def _extended(past, k, v):
+    return (*past.append(k, v), past) if isinstance(past, StaticKV) else (*_whole(past, k, v), (k, v))
+
+
+@mistake(
+    "keys_detached",
+    replaces="_extended",
+    caught_by="test_every_parameter_gets_its_gradient",
+    advice="Keys and values are cut off from the graph, and c_attn learns from its queries alone: detach no pair.",
+)
+def _extended(past, k, v):
     if isinstance(past, StaticKV):
         return *past.append(k, v), past
-    if past is None:
-        return k, v, (k, v)
-    return torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2), (k, v)
+    whole = _whole(past, k.detach(), v.detach())
+    return *whole, whole
+
+
+@mistake(
+    "views_for_the_static_cache",
+    replaces="_extended",
+    caught_by="test_gpt_takes_static_caches",
+    advice="For a StaticKV, present is what append returned, which takes no more tokens: return the object itself.",
+)
+def _extended(past, k, v):
+    whole = past.append(k, v) if isinstance(past, StaticKV) else _whole(past, k, v)
+    return *whole, whole
 
 
 @mistake(
@@ -74,33 +98,13 @@ def _split(self, x):
     return x.reshape(x.shape[0], self.n_heads, x.shape[1], -1)
 
 
-def _attention(layer, x, past, pad, *, divide=None, fill=None, join=lambda y: y.transpose(1, 2)):
+def _attention(layer, x, past, pad, *, fill):
     q, k, v = (layer._split(part) for part in layer.c_attn(x).chunk(3, dim=-1))
     keys, values, present = _extended(past, k, v)
-    scores = q @ keys.transpose(-1, -2) / (divide or math.sqrt(q.shape[-1]))
+    scores = q @ keys.transpose(-1, -2) / math.sqrt(q.shape[-1])
     hidden = ~_visible(x.shape[1], keys.shape[2], pad, x.device)
-    weights = scores.masked_fill(hidden, torch.finfo(x.dtype).min if fill is None else fill).softmax(dim=-1)
-    return layer.c_proj(join(weights @ values).reshape(x.shape)), present
-
-
-@mistake(
-    "scaled_by_the_width",
-    replaces="CausalSelfAttention.forward",
-    caught_by="test_attention_without_a_cache",
-    advice="The scores of a head are sums over its dh channels: divide by √dh, not by √D.",
-)
-def forward(self, x, past=None, pad=None):
-    return _attention(self, x, past, pad, divide=math.sqrt(x.shape[-1]))
-
-
-@mistake(
-    "heads_not_swapped_back",
-    replaces="CausalSelfAttention.forward",
-    caught_by="test_attention_without_a_cache",
-    advice="[B, H, T, dh] reshaped to [B, T, D] mixes heads and tokens: swap H and T first.",
-)
-def forward(self, x, past=None, pad=None):
-    return _attention(self, x, past, pad, join=lambda y: y)
+    weights = scores.masked_fill(hidden, fill).softmax(dim=-1)
+    return layer.c_proj((weights @ values).transpose(1, 2).reshape(x.shape)), present
 
 
 @mistake(
@@ -117,22 +121,10 @@ def forward(self, x, past=None, pad=None):
     "padding_row_of_nan",
     replaces="CausalSelfAttention.forward",
     caught_by="test_padded_rows_are_as_if_alone",
-    advice="A padding token sees no key; its softmax over −∞ is NaN, and 0 · NaN in the next layer spoils its row. "
-    "Fill with the lowest finite number, or let it see itself.",
+    advice="A padding token sees no key; softmax over −∞ alone is NaN: fill with the lowest finite number instead.",
 )
 def forward(self, x, past=None, pad=None):
     return _attention(self, x, past, pad, fill=-math.inf)
-
-
-@mistake(
-    "cache_on_the_module",
-    replaces="CausalSelfAttention.forward",
-    caught_by="test_two_texts_go_on_from_one_cache",
-    advice="The layer goes on from what it saw last, not from the past that it is given: keep nothing on self.",
-)
-def forward(self, x, past=None, pad=None):
-    y, self.last = _attention(self, x, past and getattr(self, "last", past), pad)
-    return y, self.last
 
 
 def _block(block, x, past, pad, approximate="tanh"):
@@ -150,7 +142,7 @@ def forward(self, x, past=None, pad=None):
     return _block(self, x, past, pad, approximate="none")
 
 
-def _gpt(model, ids, cache, pad, start=None, shift=True):
+def _gpt(model, ids, cache, pad, start=None, shift=True, last=None):
     """GPT.forward with something left out."""
     start = _length(cache[0]) if cache and start is None else start or 0
     positions = torch.arange(start, start + ids.shape[1])
@@ -162,7 +154,30 @@ def _gpt(model, ids, cache, pad, start=None, shift=True):
     for block, past in zip(model.blocks, cache or [None] * len(model.blocks), strict=True):
         x, present = block(x, past, pad)
         presents.append(present)
-    return F.linear(model.ln_f(x), model.wte.weight), presents
+    return F.linear((last or model.ln_f)(x), model.wte.weight), presents
+
+
+@mistake(
+    "last_norm_left_out",
+    replaces="GPT.forward",
+    caught_by="test_logits_of_a_prompt",
+    advice="A pre-norm stack normalises once more at its end: ln_f(x) before the product with wte.weight.",
+)
+def forward(self, ids, cache=None, pad=None):
+    return _gpt(self, ids, cache, pad, last=torch.clone)
+
+
+@mistake(
+    "one_list_for_all_calls",
+    replaces="GPT.forward",
+    caught_by="test_two_texts_go_on_from_one_cache",
+    advice="Every call fills and returns the same list, so that earlier caches change: build a new list each time.",
+)
+def forward(self, ids, cache=None, pad=None):
+    logits, presents = _gpt(self, ids, cache, pad)
+    self.presents = getattr(self, "presents", [])
+    self.presents[:] = presents
+    return logits, self.presents
 
 
 @mistake(
@@ -173,19 +188,6 @@ def _gpt(model, ids, cache, pad, start=None, shift=True):
 )
 def forward(self, ids, cache=None, pad=None):
     return _gpt(self, ids, cache, pad, start=0)
-
-
-@mistake(
-    "callers_list_changed",
-    replaces="GPT.forward",
-    caught_by="test_logits_go_on_from_any_cache",
-    advice="The caller's list is written to, so that no second continuation can start from it: build a new list.",
-)
-def forward(self, ids, cache=None, pad=None):
-    logits, presents = _gpt(self, ids, cache, pad)
-    if cache is not None:
-        cache[:] = presents
-    return logits, presents if cache is None else cache
 
 
 @mistake(
@@ -213,6 +215,8 @@ def _generated(
     model, ids, max_new_tokens, temperature=0.0, use_cache=True, eos_id=None, generator=None, pad=None, **wrong
 ):
     """generate, with something wrong: what it feeds, when a row or all of them end."""
+    if ids.shape[1] == 0 or max_new_tokens < 0 or temperature < 0:
+        raise ValueError
     feed, stop = wrong.get("feed", lambda ids: ids[:, -1:]), wrong.get("stop", torch.all)
     fresh, cache, mode = ids, None, model.training
     ended = torch.zeros(len(ids), dtype=torch.bool)
@@ -226,8 +230,11 @@ def _generated(
                 ended = ended | (tokens == eos_id)
             ids = torch.cat([ids, tokens[:, None]], dim=1)
             fresh = feed(ids)
+            pad = None if wrong.get("pad_once") else pad
             if stop(ended):
                 break
+        if wrong.get("once_more") and max_new_tokens:
+            model(fresh, cache, pad) if use_cache else model(ids, None, pad)
     model.train(mode and wrong.get("back", True))
     return ids
 
@@ -235,11 +242,21 @@ def _generated(
 @mistake(
     "everything_fed_again",
     replaces="generate",
-    caught_by="test_the_cache_is_used",
+    caught_by="test_greedy_tokens",
     advice="The whole sequence is fed beside a cache that holds it already: later calls get the new token alone.",
 )
 def generate(*args, **kwargs):
     return _generated(*args, **kwargs, feed=lambda ids: ids)
+
+
+@mistake(
+    "last_token_fed",
+    replaces="generate",
+    caught_by="test_the_cache_is_used",
+    advice="After the last token there is one more call, whose logits nobody reads: n new tokens take n calls.",
+)
+def generate(*args, **kwargs):
+    return _generated(*args, **kwargs, once_more=True)
 
 
 @mistake(
@@ -287,7 +304,7 @@ def _chosen(logits, temperature, generator):
 @mistake(
     "generator_ignored",
     replaces="_chosen",
-    caught_by="test_equal_generators_give_equal_tokens",
+    caught_by="test_temperature",
     advice="Tokens are drawn from the global generator: pass `generator` to torch.multinomial.",
 )
 def _chosen(logits, temperature, generator):
@@ -312,15 +329,8 @@ def generate(*args, **kwargs):
     caught_by="test_generate_hands_pad_on",
     advice="The padding's keys are in the cache at every later step too: hand pad to the model in each call.",
 )
-def generate(model, ids, *args, pad=None, **kwargs):
-    calls = []
-
-    def once(ids, cache, _):
-        calls.append(ids)
-        return model(ids, cache, pad if len(calls) == 1 else None)
-
-    once.training, once.eval, once.train = model.training, model.eval, model.train
-    return _generated(once, ids, *args, **kwargs)
+def generate(*args, pad=None, **kwargs):
+    return _generated(*args, **kwargs, pad=pad, pad_once=True)
 
 
 @mistake(
@@ -330,12 +340,19 @@ def generate(model, ids, *args, pad=None, **kwargs):
     advice="The first chunk goes on from the cache that prefill was given, not from None.",
 )
 def prefill(model, ids, chunk_size, cache=None):
-    if chunk_size < 1:
-        raise ValueError
     cache = None
     for chunk in ids.split(chunk_size, dim=1):
         logits, cache = model(chunk, cache)
     return logits[:, -1], cache
+
+
+def _written(cache, k, v):
+    end = cache.length + k.shape[2]
+    if end > cache.keys.shape[2]:
+        raise ValueError
+    cache.keys[:, :, cache.length : end], cache.values[:, :, cache.length : end] = k, v
+    cache.length = end
+    return cache.keys[:, :, :end], cache.values[:, :, :end]
 
 
 @mistake(
@@ -345,13 +362,8 @@ def prefill(model, ids, chunk_size, cache=None):
     advice="The whole buffer is copied for one token. Write into it: self.keys[:, :, start:end] = k.",
 )
 def append(self, k, v):
-    start, end = self.length, self.length + k.shape[2]
-    if end > self.keys.shape[2]:
-        raise ValueError
-    keys, values = self.keys.clone(), self.values.clone()
-    keys[:, :, start:end], values[:, :, start:end] = k.detach(), v.detach()
-    self.keys, self.values, self.length = keys, values, end
-    return keys[:, :, :end], values[:, :, :end]
+    self.keys, self.values = self.keys.clone(), self.values.clone()
+    return _written(self, k.detach(), v.detach())
 
 
 @mistake(
@@ -361,10 +373,7 @@ def append(self, k, v):
     advice="Outside no_grad the buffer becomes part of a graph that grows at every step: store k.detach(), v.detach().",
 )
 def append(self, k, v):
-    end = self.length + k.shape[2]
-    self.keys[:, :, self.length : end], self.values[:, :, self.length : end] = k, v
-    self.length = end
-    return self.keys[:, :, :end], self.values[:, :, :end]
+    return _written(self, k, v)
 
 
 @mistake(

@@ -9,20 +9,20 @@ import torch.nn.functional as F  # noqa: N812 — its usual name
 from grader.checking import mistake
 
 
-def routed(x, w_router, k, choose, weigh):
-    """route with another choice of experts or another weighting, both made from logits and probs."""
-    logits = x @ w_router.T
-    probs = logits.softmax(-1)
-    indices = choose(logits, probs)[:, :k]
-    return weigh(logits.gather(-1, indices), probs.gather(-1, indices)), indices, probs
-
-
 def highest(logits, _probs):
     return logits.argsort(dim=-1, descending=True, stable=True)
 
 
-def of_logits(chosen, _probs):
-    return chosen.softmax(-1)
+def routed(x, w_router, k, renormalise, choose=highest, half=False):
+    """route with another choice of experts, made from logits and probs, or with its product in half precision."""
+    if not 1 <= k <= len(w_router):
+        raise ValueError
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    logits = (x @ w_router.T).to(dtype) if half else x.to(dtype) @ w_router.T.to(dtype)
+    probs = logits.softmax(-1)
+    indices = choose(logits, probs)[:, :k]
+    weights = logits.gather(-1, indices).softmax(-1) if renormalise else probs.gather(-1, indices)
+    return weights, indices, probs
 
 
 @mistake(
@@ -32,7 +32,7 @@ def of_logits(chosen, _probs):
     advice="These are the k lowest logits: sort in descending order.",
 )
 def route(x, w_router, k, renormalise=True):
-    return routed(x, w_router, k, lambda logits, _: logits.argsort(dim=-1, stable=True), of_logits)
+    return routed(x, w_router, k, renormalise, lambda logits, _: logits.argsort(dim=-1, stable=True))
 
 
 @mistake(
@@ -42,7 +42,7 @@ def route(x, w_router, k, renormalise=True):
     advice="The weights are shares of all experts, so they sum to less than 1: take the softmax over the k chosen.",
 )
 def route(x, w_router, k, renormalise=True):
-    return routed(x, w_router, k, highest, lambda _, probs: probs)
+    return routed(x, w_router, k, False)
 
 
 @mistake(
@@ -52,7 +52,7 @@ def route(x, w_router, k, renormalise=True):
     advice="renormalise=False asks for the chosen entries of probs as they are; for k = 1 only these teach the router.",
 )
 def route(x, w_router, k, renormalise=True):
-    return routed(x, w_router, k, highest, of_logits)
+    return routed(x, w_router, k, True)
 
 
 @mistake(
@@ -62,8 +62,18 @@ def route(x, w_router, k, renormalise=True):
     advice="torch.topk orders equal logits as it likes. Sort with stable=True and take the first k.",
 )
 def route(x, w_router, k, renormalise=True):
-    choose = lambda logits, _: logits.topk(k, dim=-1).indices  # noqa: E731 — a line of the mistake
-    return routed(x, w_router, k, choose, of_logits)
+    return routed(x, w_router, k, renormalise, lambda logits, _: logits.topk(k, dim=-1).indices)
+
+
+@mistake(
+    "ties_broken_by_a_margin",
+    replaces="route",
+    caught_by="test_route_at_large_logits",
+    advice="What you subtract so that lower indices win also outweighs small true differences: sort with stable=True.",
+)
+def route(x, w_router, k, renormalise=True):
+    margin = 1e-6 * torch.arange(len(w_router))
+    return routed(x, w_router, k, renormalise, lambda logits, _: highest(logits - margin, _))
 
 
 @mistake(
@@ -73,7 +83,7 @@ def route(x, w_router, k, renormalise=True):
     advice="Probabilities underflow to 0 and are then equal, though their logits are not: choose by logits.",
 )
 def route(x, w_router, k, renormalise=True):
-    return routed(x, w_router, k, lambda _, probs: highest(probs, _), of_logits)
+    return routed(x, w_router, k, renormalise, lambda _, probs: highest(probs, _))
 
 
 @mistake(
@@ -84,7 +94,7 @@ def route(x, w_router, k, renormalise=True):
 )
 @torch.no_grad()
 def route(x, w_router, k, renormalise=True):
-    return routed(x, w_router, k, highest, of_logits if renormalise else lambda _, probs: probs)
+    return routed(x, w_router, k, renormalise)
 
 
 @mistake(
@@ -94,11 +104,7 @@ def route(x, w_router, k, renormalise=True):
     advice="The product was rounded to half precision and the choice changed: convert x and w_router to float32 first.",
 )
 def route(x, w_router, k, renormalise=True):
-    if not 1 <= k <= len(w_router):
-        raise ValueError
-    logits = (x @ w_router.T).to(torch.promote_types(x.dtype, torch.float32))
-    indices = highest(logits, None)[:, :k]
-    return logits.gather(-1, indices).softmax(-1), indices, logits.softmax(-1)
+    return routed(x, w_router, k, renormalise, half=True)
 
 
 @mistake(
@@ -158,7 +164,7 @@ def _routed(self, x):
     advice="Where many tokens chose one expert some are missing: forward knows no capacity, and drops nobody.",
 )
 def forward(self, x):
-    return self.limited(x, 1.5)[0]
+    return self.limited(x, 8.0)[0]
 
 
 @mistake(
@@ -219,14 +225,15 @@ def forward(self, x, context):
 
 
 @mistake(
-    "capacity_in_the_model",
+    "capacity_in_eval_mode",
     replaces="Block.forward",
     caught_by="test_chunks_give_the_logits_of_the_whole",
-    advice="With a capacity a token's result depends on who is in the batch, so chunks differ: call the MoE's forward.",
+    advice="In eval mode there is a capacity, and a token's y depends on who is in the batch: call the MoE's forward.",
 )
 def forward(self, x, context):
     x = x + self.attention(self.norm_attention(x), context)
-    return x + self.moe.limited(self.norm_moe(x), 1.0)[0]
+    normed = self.norm_moe(x)
+    return x + (self.moe(normed) if self.training else self.moe.limited(normed, 1.0)[0])
 
 
 def balance(probs, n_experts, fraction, tokens):
@@ -267,19 +274,6 @@ def load_balancing_loss(probs, indices, n_experts, mask=None):
     counts = torch.bincount(indices[mask].flatten(), minlength=n_experts)
     fraction = counts.to(probs.dtype) / max(indices[mask].numel(), 1)
     return balance(probs * mask[:, None], n_experts, fraction, int(mask.sum()))
-
-
-@mistake(
-    "mean_of_nothing",
-    replaces="load_balancing_loss",
-    caught_by="test_padding_does_not_count",
-    advice="Where no token counts this is 0/0 = NaN: divide by at least 1.",
-)
-def load_balancing_loss(probs, indices, n_experts, mask=None):
-    if mask is not None:
-        probs, indices = probs[mask], indices[mask]
-    counts = torch.bincount(indices.flatten(), minlength=n_experts).to(probs.dtype)
-    return n_experts * (counts / indices.numel() * probs.mean(0)).sum()
 
 
 @mistake(

@@ -43,21 +43,18 @@ def substring_reward(completion, target, eos_id):
 # ---- rollouts
 
 
-def roll_out(model, ids, count, choose, training=False):
-    """Rollouts whose tokens, mask and who goes on `choose(last logits, going)` tells."""
-    going, counted = torch.ones(len(ids), dtype=torch.bool), []
+def roll_out(model, ids, count, *draw, end, pad, counts=None, training=False):
+    """Rollouts, whose mask `counts(tokens, who goes on)` tells; without it, who was going."""
+    going, mask = torch.ones(len(ids), dtype=torch.bool), []
     was_training, _ = model.training, model.train(training)
     with torch.no_grad():
         for _ in range(count):
-            tokens, mask, going = choose(model(ids)[:, -1], going)
-            ids = torch.cat([ids, tokens.unsqueeze(1)], dim=1)
-            counted.append(mask)
+            tokens = _draw(model(ids)[:, -1], *draw).where(going, pad)
+            after = going if end is None else going & (tokens != end)
+            mask.append(counts(tokens, after) if counts else going)
+            ids, going = torch.cat([ids, tokens.unsqueeze(1)], dim=1), after
     model.train(was_training)
-    return ids, torch.stack(counted, dim=1)
-
-
-def unless(going, tokens, eos_id):
-    return going if eos_id is None else going & (tokens != eos_id)
+    return ids, torch.stack(mask, dim=1)
 
 
 @mistake(
@@ -67,11 +64,19 @@ def unless(going, tokens, eos_id):
     advice="`repeat` puts the prompts in turn: p0 p1 p0 p1. Rows of one group are neighbours: `repeat_interleave`.",
 )
 def sample_rollouts(model, prompts, group_size, max_new_tokens, *, temperature, eos_id, pad_id, generator):
-    def choose(logits, going):
-        tokens = _draw(logits, temperature, generator).where(going, pad_id)
-        return tokens, going, unless(going, tokens, eos_id)
+    rows, ends = prompts.repeat(group_size, 1), {"end": eos_id, "pad": pad_id}
+    return roll_out(model, rows, max_new_tokens, temperature, generator, **ends)
 
-    return roll_out(model, prompts.repeat(group_size, 1), max_new_tokens, choose)
+
+@mistake(
+    "greedy_by_a_small_temperature",
+    replaces="_draw",
+    caught_by="test_rollouts_of_a_prompt_stand_together",
+    advice="A small temperature in place of 0 still draws between logits that nearly tie: take the argmax.",
+)
+def _draw(logits, temperature, generator):
+    probabilities = (logits / max(temperature, 1e-6)).softmax(dim=-1)
+    return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
 
 
 @mistake(
@@ -82,12 +87,8 @@ def sample_rollouts(model, prompts, group_size, max_new_tokens, *, temperature, 
     "Record who is still going before the new token is looked at.",
 )
 def sample_rollouts(model, prompts, group_size, max_new_tokens, *, temperature, eos_id, pad_id, generator):
-    def choose(logits, going):
-        tokens = _draw(logits, temperature, generator).where(going, pad_id)
-        after = unless(going, tokens, eos_id)
-        return tokens, after, after
-
-    return roll_out(model, prompts.repeat_interleave(group_size, dim=0), max_new_tokens, choose)
+    rows, ends = prompts.repeat_interleave(group_size, dim=0), {"end": eos_id, "pad": pad_id}
+    return roll_out(model, rows, max_new_tokens, temperature, generator, **ends, counts=lambda _, after: after)
 
 
 @mistake(
@@ -98,11 +99,8 @@ def sample_rollouts(model, prompts, group_size, max_new_tokens, *, temperature, 
     "Build the mask from positions.",
 )
 def sample_rollouts(model, prompts, group_size, max_new_tokens, *, temperature, eos_id, pad_id, generator):
-    def choose(logits, going):
-        tokens = _draw(logits, temperature, generator).where(going, pad_id)
-        return tokens, tokens != pad_id, unless(going, tokens, eos_id)
-
-    return roll_out(model, prompts.repeat_interleave(group_size, dim=0), max_new_tokens, choose)
+    rows, ends = prompts.repeat_interleave(group_size, dim=0), {"end": eos_id, "pad": pad_id}
+    return roll_out(model, rows, max_new_tokens, temperature, generator, **ends, counts=lambda ids, _: ids != pad_id)
 
 
 @mistake(
@@ -137,11 +135,8 @@ def _draw(logits, temperature, generator):
     advice="no_grad does not turn dropout off: call model.eval() before sampling and give the model its mode back.",
 )
 def sample_rollouts(model, prompts, group_size, max_new_tokens, *, temperature, eos_id, pad_id, generator):
-    def choose(logits, going):
-        tokens = _draw(logits, temperature, generator).where(going, pad_id)
-        return tokens, going, unless(going, tokens, eos_id)
-
-    return roll_out(model, prompts.repeat_interleave(group_size, dim=0), max_new_tokens, choose, model.training)
+    rows, ends = prompts.repeat_interleave(group_size, dim=0), {"end": eos_id, "pad": pad_id}
+    return roll_out(model, rows, max_new_tokens, temperature, generator, **ends, training=model.training)
 
 
 # ---- advantages

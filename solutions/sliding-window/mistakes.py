@@ -13,30 +13,10 @@ from grader.checking import mistake
     advice="W keys and one more: the window counts the query's own position, so key j is seen for i − j < W, not ≤ W.",
 )
 def sliding_window_mask(q_pos, k_pos, window, n_sinks=0):
-    return _band(q_pos, k_pos, window, lambda back: (back >= 0) & (back <= window), n_sinks)
-
-
-@mistake(
-    "both_directions",
-    replaces="sliding_window_mask",
-    caught_by="test_mask_is_a_band",
-    advice="|i − j| < W looks ahead as well. That is an encoder's window; here j ≤ i too.",
-)
-def sliding_window_mask(q_pos, k_pos, window, n_sinks=0):
-    return _band(q_pos, k_pos, window, lambda back: back.abs() < window, n_sinks)
-
-
-@mistake(
-    "mask_of_indices",
-    replaces="sliding_window_mask",
-    caught_by="test_mask_is_a_band",
-    advice="The mask follows from the lengths alone. Positions come in any order, from anywhere: compare their values.",
-)
-def sliding_window_mask(q_pos, k_pos, window, n_sinks=0):
-    tq, tk = len(q_pos), len(k_pos)
-    return _band(
-        torch.arange(tk - tq, tk), torch.arange(tk), window, lambda back: (back >= 0) & (back < window), n_sinks
-    )
+    if window < 1:
+        raise ValueError
+    back = q_pos[:, None] - k_pos
+    return (back >= 0) & ((back <= window) | (k_pos < n_sinks))
 
 
 @mistake(
@@ -50,14 +30,7 @@ def sliding_window_mask(q_pos, k_pos, window, n_sinks=0):
     return (back >= 0) & ((back < window) | (k_pos < n_sinks))
 
 
-def _band(q_pos, k_pos, window, seen, n_sinks):
-    if window < 1:
-        raise ValueError(window)
-    back = q_pos[:, None] - k_pos
-    return seen(back) | ((back >= 0) & (k_pos < n_sinks))
-
-
-def _attention(layer, x, cache, *, start=None, turn=(True, True, False), share=None, mask=None, late=False):
+def _attention(layer, x, cache, *, start=None, turn=(True, True, False), share=None, mask=None, late=False, scale=None):
     """WindowedAttention.forward, with something wrong: where it starts, what it rotates, how heads share, the mask."""
     start = (0 if cache is None else cache.seen) if start is None else start
     q_pos = torch.arange(start, start + x.shape[1])
@@ -65,10 +38,11 @@ def _attention(layer, x, cache, *, start=None, turn=(True, True, False), share=N
     q, k, v = (rotate(part, q_pos) if turned else part for part, turned in zip(parts, turn, strict=True))
     keys, values, k_pos = (k, v, q_pos) if cache is None else cache.append(k, v)
     keys = rotate(keys, k_pos) if late else keys
+    keys = scale(keys) if scale else keys
     visible = (mask or sliding_window_mask)(q_pos, k_pos, layer.window, layer.n_sinks)
     group = layer.n_heads // layer.n_kv_heads
     share = share or (lambda part: part.repeat_interleave(group, dim=1))
-    y = F.scaled_dot_product_attention(q, share(keys), share(values), attn_mask=visible)
+    y = F.scaled_dot_product_attention(q, share(keys), share(values), attn_mask=visible, scale=1.0 if scale else None)
     return layer.o_proj(y.transpose(1, 2).flatten(2))
 
 
@@ -85,12 +59,55 @@ def forward(self, x, cache=None):
 @mistake(
     "heads_take_turns",
     replaces="WindowedAttention.forward",
-    caught_by="test_heads_share_keys_in_groups",
+    caught_by="test_attention_without_a_cache",
     advice="Neighbouring query heads share a key head, h // (H/G): repeat_interleave. (repeat gives h mod G.)",
 )
 def forward(self, x, cache=None):
     group = self.n_heads // self.n_kv_heads
     return _attention(self, x, cache, share=lambda part: part.repeat(1, group, 1, 1))
+
+
+@mistake(
+    "hidden_by_minus_ten_thousand",
+    replaces="WindowedAttention.forward",
+    caught_by="test_large_scores",
+    advice="A fill of −1e4 is no match for true scores of ±1e4, and hidden keys are seen: take −∞, or a bool mask.",
+)
+def forward(self, x, cache=None):
+    return _attention(self, x, cache, mask=lambda *args: -1e4 * (~sliding_window_mask(*args)).to(x.dtype))
+
+
+@mistake(
+    "keys_scaled_in_place",
+    replaces="WindowedAttention.forward",
+    caught_by="test_model_takes_rings",
+    advice="The keys that append returns may be views of the cache, and you scale them in place: scale the queries.",
+)
+def forward(self, x, cache=None):
+    return _attention(self, x, cache, scale=lambda keys: keys.mul_(self.head_dim**-0.5))
+
+
+@mistake(
+    "mask_over_all_seen",
+    replaces="WindowedAttention.forward",
+    caught_by="test_chunks_bound_the_memory",
+    advice="A mask over all positions seen so far is made and indexed: make it of the positions that append returns.",
+)
+def forward(self, x, cache=None):
+    def indexed(q_pos, k_pos, window, n_sinks):
+        return sliding_window_mask(q_pos, torch.arange(int(k_pos.max()) + 1), window, n_sinks)[:, k_pos]
+
+    return _attention(self, x, cache, mask=indexed)
+
+
+@mistake(
+    "sinks_not_handed_on",
+    replaces="WindowedAttention.forward",
+    caught_by="test_model_with_sinks",
+    advice="Attention makes its mask without n_sinks, so nobody sees the sinks that the cache keeps: hand them on.",
+)
+def forward(self, x, cache=None):
+    return _attention(self, x, cache, mask=lambda q_pos, k_pos, window, _: sliding_window_mask(q_pos, k_pos, window))
 
 
 @mistake(
@@ -177,12 +194,14 @@ def append(self, k, v):
 
 
 @mistake(
-    "everything_kept",
+    "forgotten_in_the_next_call",
     replaces="RollingKVCache.append",
     caught_by="test_last_tokens_are_kept",
-    advice="Nothing is ever forgotten. The mask hides old keys, but they cost memory and time: keep the last W − 1.",
+    advice="Old tokens are let go when the next call begins, and until then a whole prompt is kept: forget at the end.",
 )
 def append(self, k, v):
+    first = max(len(self.positions) - self.window + 1, 0)
+    self.keys, self.values, self.positions = self.keys[:, :, first:], self.values[:, :, first:], self.positions[first:]
     return _rolled(self, k, v, after=0)
 
 
@@ -206,17 +225,6 @@ def append(self, k, v):
 )
 def append(self, k, v):
     return _rolled(self, k, v, part=lambda kept: kept.detach().contiguous())
-
-
-@mistake(
-    "history_kept_aside",
-    replaces="RollingKVCache.append",
-    caught_by="test_memory_is_flat",
-    advice="Something still refers to old keys and values, so memory grows: keep the last W − 1 alone.",
-)
-def append(self, k, v):
-    self.history = [*getattr(self, "history", []), (k, v)]
-    return _rolled(self, k, v)
 
 
 @mistake(
@@ -248,6 +256,19 @@ def append(self, k, v):
 def forward(self, x, cache=None):
     x = self.norm_1(x + self.attn(x, cache))
     return self.norm_2(x + self.mlp(x))
+
+
+@mistake(
+    "one_cache_for_all_layers",
+    replaces="WindowGPT.forward",
+    caught_by="test_any_pieces_as_in_one_call",
+    advice="Every layer appends to the first layer's cache: give each block its own, cache[0] … cache[L − 1].",
+)
+def forward(self, ids, cache=None):
+    x = self.embed(ids)
+    for block in self.blocks:
+        x = block(x, cache and cache[0])
+    return self.head(self.norm(x))
 
 
 def _generated(model, ids, count, use_cache=True, chunk_size=None, **wrong):
@@ -306,6 +327,16 @@ def generate(*args, **kwargs):
     return _generated(*args, **kwargs, pieces=lambda pieces: pieces[-1:])
 
 
+def _in_slots(ring, k, v):
+    """Write to the ring, then return what is in it."""
+    new = torch.arange(ring.seen, ring.seen + k.shape[2])
+    for i, slot in enumerate((new % ring.window).tolist()):
+        ring.keys[:, :, slot], ring.values[:, :, slot] = k[:, :, i].detach(), v[:, :, i].detach()
+    ring.seen += k.shape[2]
+    filled = min(ring.seen, ring.window)
+    return ring.keys[:, :, :filled], ring.values[:, :, :filled], ring._positions(filled, k.device)
+
+
 @mistake(
     "ring_read_after_writing",
     replaces="RingKVCache.append",
@@ -313,12 +344,7 @@ def generate(*args, **kwargs):
     advice="The last new tokens overwrite what the first of them still see: for T > 1 read the ring before you write.",
 )
 def append(self, k, v):
-    new = torch.arange(self.seen, self.seen + k.shape[2])
-    for i, slot in enumerate((new % self.window).tolist()):
-        self.keys[:, :, slot], self.values[:, :, slot] = k[:, :, i].detach(), v[:, :, i].detach()
-    self.seen += k.shape[2]
-    filled = min(self.seen, self.window)
-    return self.keys[:, :, :filled], self.values[:, :, :filled], self._positions(filled, k.device)
+    return _in_slots(self, k, v)
 
 
 @mistake(
@@ -339,16 +365,12 @@ def _positions(self, filled, device):
 )
 def append(self, k, v):
     self.keys, self.values = self.keys.clone(), self.values.clone()
-    filled = min(self.seen, self.window)
+    filled, new = min(self.seen, self.window), torch.arange(self.seen, self.seen + k.shape[2])
     old = self.keys[:, :, :filled].clone(), self.values[:, :, :filled].clone(), self._positions(filled, k.device)
-    new = torch.arange(self.seen, self.seen + k.shape[2])
-    for i, slot in enumerate((new % self.window).tolist()):
-        self.keys[:, :, slot], self.values[:, :, slot] = k[:, :, i].detach(), v[:, :, i].detach()
-    self.seen += k.shape[2]
-    if k.shape[2] > 1:
-        return torch.cat([old[0], k], 2), torch.cat([old[1], v], 2), torch.cat([old[2], new])
-    filled = min(self.seen, self.window)
-    return self.keys[:, :, :filled], self.values[:, :, :filled], self._positions(filled, k.device)
+    written = _in_slots(self, k, v)
+    if k.shape[2] == 1:
+        return written
+    return torch.cat([old[0], k], 2), torch.cat([old[1], v], 2), torch.cat([old[2], new])
 
 
 @mistake(

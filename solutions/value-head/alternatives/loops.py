@@ -85,7 +85,7 @@ def clipped_value_loss(values, old_values, returns, mask, clip):
     squared = F.mse_loss(values, returns, reduction="none")
     if clip is None:
         return mean_over(squared, real) / 2, torch.zeros((), dtype=values.dtype)
-    limited = torch.minimum(torch.maximum(values, old_values - clip), old_values + clip)
+    limited = old_values + (values - old_values).clamp(-clip, clip)
     squared_limited = F.mse_loss(limited, returns, reduction="none")
     share = mean_over((squared_limited > squared).to(values.dtype), real)
     return mean_over(torch.maximum(squared, squared_limited), real) / 2, share
@@ -104,7 +104,7 @@ def ppo_loss(
     pieces = {"policy_loss": mean_over(torch.maximum(costs, limited_costs), real)}
     pieces["value_loss"], pieces["value_clipfrac"] = clipped_value_loss(values, old_values, returns, mask, value_clip)
     pieces["entropy"] = mean_over(torch.where(real, entropy, 0.0), real)
-    pieces["clipfrac"] = mean_over((limited_costs > costs).double(), real)
+    pieces["clipfrac"] = mean_over((limited_costs > costs).float(), real)
     loss = pieces["policy_loss"] + value_coef * pieces["value_loss"] - entropy_coef * pieces["entropy"]
     return loss, {key: piece.detach().item() for key, piece in pieces.items()}
 

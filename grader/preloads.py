@@ -4,7 +4,7 @@ PRELOADS = {
     "numpy": ("numpy",),
     "torch": ("numpy", "torch"),
     "distributed": ("numpy", "torch", "torch.distributed.fsdp", "torch._dynamo"),
-    "transformers": ("numpy", "torch", "transformers"),
+    "transformers": ("numpy", "torch", "transformers.models.gpt2.modeling_gpt2"),
 }
 """The modules of each, by the name that kata.toml gives."""
 

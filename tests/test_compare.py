@@ -82,6 +82,7 @@ EQUAL = [
     pytest.param(range(0), range(5, 5), id="empty ranges"),
     pytest.param(slice(1, None), slice(1, None), id="slices"),
     pytest.param(torch.float32, torch.float32, id="dtype"),
+    pytest.param(torch.Generator().manual_seed(1), torch.Generator().manual_seed(1), id="generators by state"),
     pytest.param(branded(NamedDict, {"a": 1}, "Counter"), {"a": 1}, id="a subclass for its base"),
     pytest.param([1], branded(NamedList, [1], "Stack"), id="the base for a subclass"),
     pytest.param(branded(NamedTuple, (1.0, 2.0), "Point", **POINT), (1.0, 2.0), id="a named tuple for a tuple"),
@@ -160,6 +161,9 @@ DIFFERENT = [
     pytest.param(range(3), range(4), "range(0, 3), wanted range(0, 4)", id="ranges"),
     pytest.param(slice(1, 2), slice(1, 3), "stop of the result: off by -1", id="slices"),
     pytest.param(torch.float16, torch.float32, "torch.float16, wanted torch.float32", id="dtypes"),
+    pytest.param(
+        torch.Generator().manual_seed(1), torch.Generator().manual_seed(2), "in another state", id="generators"
+    ),
     pytest.param(
         np.array(["a", "b"]), np.array(["a", "c"]), "1 of 2 elements wrong; at [1]: got 'b'", id="string arrays"
     ),

@@ -42,6 +42,14 @@ def test_the_advice_comes_with_it(grader):
     assert result.mistake.advice == "Twice, not half."
 
 
+def test_a_mistake_that_draws_from_a_generator_knows_itself(grader):
+    kata = toy.toy_kata("sampling")
+    wrong = toy.changed(kata, (toy.BANK / "attempts" / "sampling" / "ignores_the_probabilities.py").read_text())
+    (result,) = [check for check in grader.grade(kata, wrong).verdict.checks if check.state == "failed"]
+    assert result.mistake is not None
+    assert result.mistake.id == "all_alike"
+
+
 def test_nobody_looks_for_mistakes_when_not_asked(grader):
     wrong = "def double(x): return x * 0.5"
     assert graded(grader, wrong, "test_double_is_twice", find_mistakes=False).mistake is None

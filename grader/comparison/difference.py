@@ -116,6 +116,11 @@ def _exception(got: Any, want: Any, _rules: Rules) -> Difference | None:
     return None if same else Difference.of("another exception", got, want)
 
 
+def _generator(got: Any, want: Any, _rules: Rules) -> Difference | None:
+    same = got.device == want.device and bool((got.get_state() == want.get_state()).all())
+    return None if same else Difference.of("a generator in another state", got, want)
+
+
 def _plain(got: Any, want: Any, _rules: Rules) -> Difference | None:
     return None if got == want else Difference.of(f"{short(got)}, wanted {short(want)}", got, want)
 
@@ -175,5 +180,6 @@ _COMPARERS: Final[Mapping[str, Callable[[Any, Any, Rules], Difference | None]]] 
         "record": _record,
         "slice": _slice,
         "exception": _exception,
+        "torch generator": _generator,
     }
 )

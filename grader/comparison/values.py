@@ -56,7 +56,7 @@ _READERS: Final[tuple[tuple[type, Callable[[Any], int | float | complex]], ...]]
 
 
 def kind(value: object) -> str:
-    """One of the words above, or `torch tensor`, `torch dtype`, `torch device`, `object`.
+    """One of the words above, or `torch tensor`, `torch dtype`, `torch device`, `torch generator`, `object`.
 
     A subclass is its base. A NumPy scalar is the number it holds, and so is a NumPy array of no dimension: NumPy itself
     turns one into the other. A tensor of no dimension stays a tensor: it may carry a gradient.
@@ -148,7 +148,12 @@ def _torch_kind(value: object) -> str:
     torch: Any = torch_module()
     if torch is None:
         return ""
-    for base, name in ((torch.Tensor, "tensor"), (torch.dtype, "dtype"), (torch.device, "device")):
+    for base, name in (
+        (torch.Tensor, "tensor"),
+        (torch.dtype, "dtype"),
+        (torch.device, "device"),
+        (torch.Generator, "generator"),
+    ):
         if issubclass(type(value), base):
             return f"torch {name}"
     return ""

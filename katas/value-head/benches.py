@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+import torch
+
 from grader.benching import Call, call, workload
 
 
@@ -18,4 +20,5 @@ def update(module: Any, rng: Any) -> Iterator[Call]:
     """an update of 2 epochs on 32 rollouts of up to 12 tokens, float64"""
     sizes = {"vocab": 32, "length": 16, "dim": 32}
     while True:
-        yield call(module.run, "updates", module.run("drawn", sizes, 0), int(rng.integers(2**31)), 32, 12, 2)
+        model = module.run("drawn", sizes, 0, torch.float64, "raised")
+        yield call(module.run, "updates", model, int(rng.integers(2**31)), 32, 12, 2)

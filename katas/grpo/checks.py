@@ -52,8 +52,9 @@ def assert_loss(attempt, reference, rng, kwargs):
 def assert_stats(attempt, reference, kwargs):
     """Loss and stats, which are floats, are those of the reference; no input is modified."""
     got, want = assert_inputs_unchanged(attempt.grpo_loss, **kwargs), reference.grpo_loss(**kwargs)
-    assert_close(got, want, exact_type=True, **CLOSE[F32])  # a quotient of two counts is float32 in torch
-    assert_close((got[0], got[1]["kl"]), (want[0], want[1]["kl"]), **CLOSE[want[0].dtype], label="(loss, kl)")
+    close = CLOSE[want[0].dtype]
+    assert_close(got, want, exact_type=True, **close | {"rtol": max(1e-7, close["rtol"])})  # counts/counts is float32
+    assert_close((got[0], got[1]["kl"]), (want[0], want[1]["kl"]), **close, label="(loss, kl)")
 
 
 def assert_silent(grads, names):
@@ -100,8 +101,7 @@ def test_equal_rewards_give_exactly_zero(attempt, reference, rng):
         got, want = assert_advantages(attempt, reference, rewards, scale=scale)
         assert_same(got[1], want[1], label="the row of equal rewards")
         for single in (rewards[:, :1], rewards[:1, :1]):
-            got = attempt.group_relative_advantages(single, scale=scale)
-            assert_same(got, torch.zeros_like(single), label="the rows of a single reward")
+            assert_same(attempt.group_relative_advantages(single, scale=scale), 0 * single, label="rows of one reward")
 
 
 @check("advantages", points=3)
@@ -310,7 +310,7 @@ def test_epochs_share_one_rollout_and_the_reference_stays(attempt, reference, rn
         {"epochs": 3, "lr": 0.2, "calls": 2},
         steep | {"beta": 0.5},
         steep | {"temperature": 1.7, "beta": 1.5} | clips,
-        steep | {"aggregation": "dapo", "scale": "none", "delta": 1.5},
+        steep | {"aggregation": "dapo", "scale": "none", "delta": 1.21, "lr": 0.5, "prompts_per_step": 4},
         {"steps": 3, "epochs": 2, "beta": 0.25, "aggregation": "dr_grpo", "max_len": 11, "prompts_per_step": 3},
     ):
         assert_trained(attempt, reference, rng, (4, 3, 5), **options)

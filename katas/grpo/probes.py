@@ -59,7 +59,7 @@ def warmed_on(module, start, demos, options, training):
 
 
 def trained_on(module, start, prompts, answers, config, dropout, training, calls):
-    """train_grpo(model, prompts, sample, reward_fn, GRPOConfig(**config)), perhaps twice, then the model; and who was asked what"""
+    """train_grpo(model, prompts, sample, reward_fn, GRPOConfig(**config)), once or twice, then the model; and notes"""
     model = noted_model(*start, passes := [], dropout, training)
     for _ in range(calls):
         script = Script(model, answers)

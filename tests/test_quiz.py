@@ -99,7 +99,7 @@ def test_filters_hold_together() -> None:
     [
         (Filters(pillar="toyz"), "no question is of the pillar 'toyz': did you mean toys?"),
         (Filters(topic="zzz"), "no question is of the topic 'zzz': there are sums."),
-        (Filters(kata="pair"), "no question is of the kata 'pair': did you mean pair-sums?"),
+        (Filters(kata="pair"), "no question is of the kata 'pair': did you mean pair-sums"),
     ],
 )
 def test_what_no_question_is_about_is_told_with_what_there_is(filters: Filters, said: str) -> None:
@@ -268,7 +268,7 @@ def test_json_asks_nothing_and_keeps_nothing(person: Person) -> None:
         (("--seed", "a b"), "--seed takes up to 32 letters and digits, not 'a b'"),
         (("--pillar", "tois"), "no question is of the pillar 'tois': did you mean toys?"),
         (("--topic", "sumz"), "did you mean sums"),
-        (("--kata", "pair-sum"), "there is no kata 'pair-sum': did you mean pair-sums?"),
+        (("--kata", "pair-sum"), "there is no kata 'pair-sum': did you mean pair-sums"),
         (("--kata", "later-on"), "no question is of the kata 'later-on'"),
     ],
     ids=" ".join,

@@ -7,8 +7,8 @@ from torch import nn
 class TinyGPT(nn.Module):
     """Learned positions, pre-norm transformer blocks, logits over the vocabulary.
 
-    `forward` is `head(hidden(ids))`. It is causal: what stands after a position, padding too, does not change its output.
-    Weights are drawn from torch's global generator. Where `dropout` is above 0, only `eval()` is repeatable.
+    `forward` is `head(hidden(ids))`. It is causal: what stands after a position, padding too, does not change its
+    output. Weights are drawn from torch's global generator. Where `dropout` is above 0, only `eval()` is repeatable.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ def signature(module: Any, rng: Any) -> Iterator[Call]:
 
 @workload(rtol=0, atol=0)
 def candidates(module: Any, rng: Any) -> Iterator[Call]:
-    """candidate pairs of 600 signatures in 32 bands of 2"""
+    """candidate pairs of 600 signatures in 64 bands of 1"""
     while True:
-        signatures = rng.integers(0, 200, (600, 64)).astype(np.uint64)
-        yield call(module.lsh_candidate_pairs, signatures, 32, 2)
+        signatures = rng.integers(0, 200_000, (600, 64)).astype(np.uint64)
+        yield call(module.lsh_candidate_pairs, signatures, 64, 1)

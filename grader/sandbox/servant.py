@@ -8,6 +8,7 @@ A request is a tuple of plain values and handles, a reply likewise:
     ("forward", target, kwargs, wrt, output)       → ("ok", output, is it differentiable, names of leaves)
     ("backward", upstream)                         → ("ok", {name: gradient or None})
     ("trim",)                                      → ("ok", None)
+    ("shift", bytes)                               → ("ok", None)
     ("join", rank, count, meeting place)           → ("ok", None)
 
 A target is ("f", name), ("h", handle) or ("m", handle, method). Whatever the module raises is the reply
@@ -160,6 +161,12 @@ class Servant:
             library = ctypes.CDLL(None)
             library.mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
             library.malloc_trim(0)
+        return (None,)
+
+    def op_shift(self, size: int) -> tuple[Any, ...]:
+        """Keep a block of that many bytes: what is allocated from now on lies elsewhere."""
+        with contextlib.suppress(AttributeError):  # no such library
+            ctypes.CDLL(None).malloc(ctypes.c_size_t(size))
         return (None,)
 
     def op_join(self, rank: int, count: int, meeting_place: str) -> tuple[Any, ...]:

@@ -8,7 +8,8 @@ trap 'rm -rf "$work"' EXIT
 "$BUILD_PYTHON" -m build --wheel --no-isolation --outdir "$work/dist" "$root" > "$work/build.log" || { cat "$work/build.log"; exit 1; }
 "${PYTHON:-python3}" -m venv "$work/venv"
 # The lock only pins versions here: what is not asked for is not installed.
-"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$root/requirements-dev.lock" "$work"/dist/*.whl
+wheel=$(echo "$work"/dist/*.whl)
+"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$root/requirements-dev.lock" "$wheel[hf]"
 export PATH="$work/venv/bin:$PATH" KATA_HOME="$work/home"
 mkdir "$work/learner"
 cd "$work/learner"

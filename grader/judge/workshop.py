@@ -265,10 +265,15 @@ def all_at_once(
     return ask_all
 
 
-def _blame(failure: tuple[float, int, Exception]) -> tuple[bool, float]:
-    """The one to be named sorts first: a rank that ended by itself, even if that is seen after the others' cries."""
+def _blame(failure: tuple[float, int, Exception]) -> tuple[int, float]:
+    """The one to be named sorts first: a rank that ended by itself, even if that is seen after the others' cries.
+
+    Last is one that is gone without a code: it went with its group, which another's failure has ended.
+    """
     when, _, error = failure
-    return not (isinstance(error, Crashed) and error.code not in (None, -signal.SIGKILL)), when
+    if not isinstance(error, Crashed):
+        return 1, when
+    return {None: 2, -signal.SIGKILL: 1}.get(error.code, 0), when
 
 
 def _reply(channel: Channel, pieces: list[frames.Buffer], deadline: Deadline) -> Any:

@@ -1,5 +1,7 @@
 """`kata watch` in a real terminal: a pseudo-terminal whose other end types, saves and reads."""
 
+import os
+import queue
 import re
 import subprocess
 import sys
@@ -10,6 +12,8 @@ from pathlib import Path
 import pytest
 from cli_tools import BANK, RIGHT, SLUG, WRONG
 from terminal import PATIENCE, Terminal
+
+from grader.practice.saves import Saves
 
 
 @pytest.fixture
@@ -122,6 +126,21 @@ def test_polling_sees_saves_too(person):
         terminal.until("All passed", "watching")
     finally:
         terminal.close()
+
+
+@pytest.mark.parametrize("poll", [False, True])
+def test_two_saves_within_one_second_are_two(tmp_path, poll):
+    path = tmp_path / "attempt.py"
+    path.write_text("a = 1")
+    second = 1_700_000_000 * 10**9
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with Saves(path, lambda: told.put(path.read_text()), poll=poll):
+        for number, text in enumerate(("a = 2", "a = 3", "a = 4")):
+            time.sleep(0.2)
+            replace(path, text)
+            os.utime(path, ns=(second + number, second + number))
+            while told.get(timeout=PATIENCE) != text:
+                pass
 
 
 def test_without_a_terminal_it_prints_one_verdict_after_the_other(person):

@@ -8,7 +8,7 @@ import watchfiles
 
 SETTLE_MS, AT_MOST_MS = 10, 100
 """How long nothing must happen after a change, and the longest that a row of changes is waited for."""
-POLL_MS = 300
+POLL_SECONDS = 0.3
 
 
 class Saves:
@@ -19,11 +19,13 @@ class Saves:
     """
 
     def __init__(self, path: Path, tell: Callable[[], None], *, poll: bool = False) -> None:
-        self.path, self.tell, self.poll = path, tell, poll
+        self.path, self.tell = path, tell
         self.over = threading.Event()
-        self.thread = threading.Thread(target=self._run, name=f"saves of {path.name}", daemon=True)
+        run = self._poll if poll else self._listen
+        self.thread = threading.Thread(target=run, name=f"saves of {path.name}", daemon=True)
 
     def __enter__(self) -> "Saves":
+        self.known = self._looks()
         self.thread.start()
         return self
 
@@ -31,7 +33,7 @@ class Saves:
         self.over.set()
         self.thread.join(timeout=2)
 
-    def _run(self) -> None:
+    def _listen(self) -> None:
         bursts = watchfiles.watch(
             self.path.parent,
             watch_filter=lambda _change, name: Path(name).name == self.path.name,
@@ -40,9 +42,24 @@ class Saves:
             stop_event=self.over,
             rust_timeout=500,
             recursive=False,
-            force_polling=self.poll,
-            poll_delay_ms=POLL_MS,
+            force_polling=False,
             raise_interrupt=False,
         )
         for _ in bursts:
             self.tell()
+
+    def _poll(self) -> None:
+        """Not watchfiles': its polling compares whole seconds, and misses the second save in one."""
+        while not self.over.wait(POLL_SECONDS):
+            looks = self._looks()
+            if looks != self.known:
+                self.known = looks
+                self.tell()
+
+    def _looks(self) -> tuple[int, int, int] | None:
+        """What another save changes; None where there is no file."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino

@@ -3,15 +3,13 @@
 import html
 import json
 import re
-import shutil
-import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from chromium import CHROMIUM, shown
 from reported import KINDS, interviewed, page, practise
 
-CHROMIUM = shutil.which("chromium")
 LIGHT, DARK = 1, 0
 AXE = Path(find_spec("axe_core_python").origin).with_name("axe.min.js")
 """The audit is a script alone; the package's drivers are not used."""
@@ -35,18 +33,10 @@ def pages(person):
     return {kind: page(person, *arguments) for kind, arguments in KINDS.items()}
 
 
-def shown(text: str, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    path = folder / "page.html"
-    path.write_text(text, encoding="utf-8")
-    always = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile", "--dump-dom")
-    command = [CHROMIUM, *always, *flags, path.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-
 def test_it_is_shown_without_a_word_on_the_console(pages, tmp_path):
     for text in pages.values():
         shot = f"--screenshot={tmp_path}/page.png"
-        done = shown(text, tmp_path, "--enable-logging=stderr", "--log-level=0", shot)
+        done = shown(text, tmp_path, "--dump-dom", "--enable-logging=stderr", "--log-level=0", shot)
         assert "owned" not in re.search(r"<title>(.*?)</title>", done.stdout)[1]
         assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
 
@@ -58,7 +48,7 @@ def test_an_accessibility_audit_finds_nothing(pages, tmp_path, colours):
         copy = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
         assert copy != text
         script = f"<script>{AXE.read_text(encoding='utf-8')}</script><script>{AUDIT}</script>"
-        flags = f"--blink-settings=preferredColorScheme={colours}", "--virtual-time-budget=20000"
+        flags = "--dump-dom", f"--blink-settings=preferredColorScheme={colours}", "--virtual-time-budget=20000"
         done = shown(copy.replace("</body>", f"{script}</body>"), tmp_path, *flags)
         found = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)[1]))
         assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found["violations"]] == []

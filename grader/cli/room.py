@@ -14,7 +14,7 @@ from grader.history import Outrun
 from grader.mock.events import Answered, Begun, Closed, Continued, Finished, Paused, Rated
 from grader.mock.running import Desk
 from grader.mock.sheet import sheet
-from grader.mock.state import WARNINGS, Impossible, Phase, Version
+from grader.mock.state import WARNINGS, Impossible, Phase
 from grader.practice.bench import measure
 from grader.practice.check import bench_of
 from grader.practice.saves import Saves
@@ -22,6 +22,7 @@ from grader.render.mock import brief_view, clock_view, rating_view, sheet_view
 from grader.render.quiz import question_view
 from grader.timing import BenchReport
 from grader.verdict import Verdict
+from grader.workspace import Attempt
 
 TICK_SECONDS = 0.5
 HOME, TO_LINE_END, TO_SCREEN_END, BELL = "\x1b[H", "\x1b[K", "\x1b[J", "\a"
@@ -126,13 +127,12 @@ class Room:
         for version in self.interview.state.ungraded:
             if version.sha256 not in self.grading:
                 self.grading.add(version.sha256)
-                data = self.desk.history.attempt_bytes(version.sha256)
-                self.pool.submit(self._grade, version, data)
+                self.pool.submit(self._grade, version.kata, self.desk.attempt(version))
 
-    def _grade(self, version: Version, data: bytes) -> None:
+    def _grade(self, slug: str, attempt: Attempt) -> None:
         """In the grader's thread."""
         try:
-            self.happenings.put(("graded", self.desk.grade(self.grader, version.kata, version.sha256, data)))
+            self.happenings.put(("graded", self.desk.grade(self.grader, slug, attempt)))
         except Exception as error:
             self.happenings.put(("graded", error))
 

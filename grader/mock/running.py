@@ -14,7 +14,7 @@ from grader.history import History
 from grader.mock.events import Graded, Saved
 from grader.mock.interview import Interview
 from grader.mock.moment import Moment, now
-from grader.mock.state import Impossible
+from grader.mock.state import Impossible, Version
 from grader.verdict import Verdict
 from grader.workspace import Attempt, read_attempt
 
@@ -67,9 +67,12 @@ class Desk:
         """What was saved while nobody looked."""
         return [saved for slug in self.katas if (saved := self.look(slug)) is not None]
 
-    def grade(self, grader: Grader, slug: str, sha256: str, data: bytes) -> Verdict:
+    def attempt(self, version: Version) -> Attempt:
+        """A version as it was saved."""
+        return Attempt(self.path(version.kata), self.history.attempt_bytes(version.sha256), version.sha256)
+
+    def grade(self, grader: Grader, slug: str, attempt: Attempt) -> Verdict:
         """The verdict on a version. Touches no history, so that a thread may call it. Raises HarnessFault."""
-        attempt = Attempt(self.path(slug), data, sha256)
         return grader.grade(self.katas[slug], attempt, Options()).verdict
 
     def note(self, verdict: Verdict) -> None:
@@ -84,21 +87,17 @@ class Desk:
     def settle(self, grader: Grader) -> None:
         """Grade every version that counts and is not graded yet. Raises HarnessFault."""
         for version in self.interview.state.ungraded:
-            data = self.history.attempt_bytes(version.sha256)
-            self.note(self.grade(grader, version.kata, version.sha256, data))
+            self.note(self.grade(grader, version.kata, self.attempt(version)))
 
     def complete(self) -> list[tuple[Kata, Attempt]]:
         """The versions that count and have every point."""
         state = self.interview.state
-        versions = [version for version in state.counting.values() if version.sha256 in state.grades]
+        graded = [(version, state.grades.get(version.sha256)) for version in state.counting.values()]
         return [
-            (self.katas[version.kata], self.version(version.kata, version.sha256))
-            for version in versions
-            if state.grades[version.sha256].score == state.grades[version.sha256].max_score
+            (self.katas[version.kata], self.attempt(version))
+            for version, grade in graded
+            if grade is not None and grade.score == grade.max_score
         ]
-
-    def version(self, slug: str, sha256: str) -> Attempt:
-        return Attempt(self.path(slug), self.history.attempt_bytes(sha256), sha256)
 
 
 def fresh_folder(where: Path) -> Path:

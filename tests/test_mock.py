@@ -3,8 +3,10 @@
 import json
 import random
 import re
+import shutil
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from cli_tools import RIGHT, ROOT, SLUG, WRONG, Person
@@ -244,14 +246,18 @@ def test_an_interview_is_the_sum_of_its_events_and_two_writers_are_told_apart(tm
         assert Interview(store, one.number, now).state.counting["a"].sha256 == "sha"
 
 
-def test_what_is_complete_is_timed_after_the_bell(person):
-    reference = (TOY / "solutions" / "speed" / "reference.py").read_bytes()
+def complete(person, bank: Path) -> None:
+    """An interview that has begun, on one kata of `bank`, with its reference in the file."""
     with History.open(person.home / "history.db", now=time.time) as history:
         one = Interview.drawn(Interviews(history), Drawn(("speed",), (), 45.0, "0", str(person.where / "mock-1")), now)
-        desk = Desk(one, history, {"speed": Catalogue.load([TOY]).get("speed")})
+        desk = Desk(one, history, {"speed": Catalogue.load([bank]).get("speed")})
         desk.path("speed").parent.mkdir(parents=True)
         one.do(Begun())
-        desk.path("speed").write_bytes(reference)
+        desk.path("speed").write_bytes((bank / "solutions" / "speed" / "reference.py").read_bytes())
+
+
+def test_what_is_complete_is_timed_after_the_bell(person):
+    complete(person, TOY)
     for _ in range(2):  # the second time it is known
         said = person.kata("mock", "finish", bank=TOY)
         assert "100/100  strong hire" in said.out
@@ -259,3 +265,13 @@ def test_what_is_complete_is_timed_after_the_bell(person):
     assert "timing" not in said.out
     (kata,) = json.loads(person.kata("report", "--last-mock", "--format", "json", bank=TOY).out)["katas"]
     assert [speed["name"] for speed in kata["speeds"]] == ["rounds"]
+
+
+def test_what_cannot_be_timed_is_told_and_the_sheet_is_shown(person, tmp_path):
+    bank = tmp_path / "bank"
+    shutil.copytree(TOY, bank)
+    (bank / "katas" / "speed" / "benches.py").write_text("raise RuntimeError('never timed')")
+    complete(person, bank)
+    said = person.kata("mock", "finish", bank=bank)
+    assert "100/100  strong hire" in said.out
+    assert "never timed" in said.err

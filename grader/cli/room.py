@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 
+from grader.bank import Kata
 from grader.bank.questions import Question
 from grader.cli.keys import Keys
 from grader.cli.session import Session
+from grader.errors import KataError
 from grader.grading import Grader, Options
 from grader.history import Outrun
 from grader.mock.events import Answered, Begun, Closed, Continued, Finished, Paused, Rated
@@ -226,16 +228,24 @@ class Room:
         return None
 
     def _speeds(self) -> dict[str, BenchReport]:
-        """How fast what is complete is, by kata; measured where it is not known yet."""
-        found, history = {}, self.desk.history
+        """How fast what is complete is, by kata. What cannot be timed costs nobody the score sheet."""
+        found = {}
         for kata, attempt in self.desk.complete():
             if not kata.benches.exists():
                 continue
-            known = bench_of(history, kata.slug, attempt.sha256)
-            if known is None:
-                self.screen.say(f"timing {kata.slug} against the reference")
-            found[kata.slug] = known or measure(history, kata, attempt, self.grader, Options()).report
+            try:
+                found[kata.slug] = self._speed(kata, attempt)
+            except KataError as error:
+                self.screen.warn(error)
         return found
+
+    def _speed(self, kata: Kata, attempt: Attempt) -> BenchReport:
+        """Measured where it is not known yet."""
+        history = self.desk.history
+        known = bench_of(history, kata.slug, attempt.sha256)
+        if known is None:
+            self.screen.say(f"timing {kata.slug} against the reference")
+        return known or measure(history, kata, attempt, self.grader, Options()).report
 
     # ---- the screen
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from cli_tools import BANK, RIGHT, SLUG, WRONG, Person, new_person
+from terminal import PATIENCE
 
 from grader.bank import Catalogue
 from grader.grading import Grader, Options
@@ -230,9 +231,9 @@ def test_ctrl_c_ends_it_with_130_and_leaves_no_process(learner: Person) -> None:
     time.sleep(0.2)
     others = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=10)
+    said, _ = process.communicate(timeout=PATIENCE)
     assert (process.returncode, said) == (130, b"")
-    _, alive = psutil.wait_procs(others, timeout=5)
+    _, alive = psutil.wait_procs(others, timeout=PATIENCE)
     assert others
     assert not alive
     assert b"Traceback" not in drained(terminal)

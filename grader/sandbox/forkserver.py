@@ -177,6 +177,7 @@ class Forkserver:
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
         os.closerange(limit, 4096)
+        namespaces.small_pages()
 
 
 def serve_worker(data: int, missing: tuple[str, ...]) -> None:
@@ -222,9 +223,9 @@ def main(control_fd: int, preload: str, judge_name: str) -> int:
     base, mounted = scratch.prepare_base("mount namespace" not in missing)
     if not mounted:
         missing += ("scratch size",)
-    warm_up(preload)
     module, _, function = judge_name.partition(":")
     judge = getattr(importlib.import_module(module), function)
+    warm_up(preload)
     grounds = Grounds(missing, confine.readable_python(exclude=(package_folder(),)), base)
     with socket.socket(fileno=control_fd) as control:
         Forkserver(control, judge, grounds).run()
@@ -237,12 +238,13 @@ def package_folder() -> str:
 
 
 def warm_up(preload: str) -> None:
-    for name in (*PRELOADS[preload], "grader.sandbox.worker"):
+    for name in PRELOADS[preload]:
         importlib.import_module(name)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
         dynamo.stand_in()
     confine.prepare()
+    importlib.import_module("grader.sandbox.worker").harness()
     gc.freeze()
 
 

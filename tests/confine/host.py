@@ -68,10 +68,14 @@ def serve(request: dict[str, Any], children: namespaces.ChildNamespaces | None) 
 def run_children(request: Request, children: namespaces.ChildNamespaces | None) -> dict[str, Any]:
     victim = fork_victim()
     fresh = children.fresh(network=request.network) if children and request.fresh else contextlib.nullcontext()
+    leave, stay = os.pipe()
     with fresh:
-        started = [fork_child(request, rank, victim) for rank in range(request.children)]
-    # The last one first: process 1 of a namespace is not gone before all others have been waited for.
-    answers = [collect(*child) for child in reversed(started)][::-1]
+        first, *others = [fork_child(request, rank, victim, leave, stay) for rank in range(request.children)]
+    # The first one last: with process 1 of a namespace all others end, and it is not gone before they were waited for.
+    answers = [collect(*child) for child in others]
+    os.close(stay)
+    answers.insert(0, collect(*first))
+    os.close(leave)
     os.kill(victim, signal.SIGKILL)
     unharmed = os.waitpid(victim, 0)[1] == signal.SIGKILL and os.getpriority(os.PRIO_PROCESS, 0) == 0
     return {"children": answers, "unharmed": unharmed}
@@ -86,12 +90,15 @@ def fork_victim() -> int:
     return pid
 
 
-def fork_child(request: Request, rank: int, victim: int) -> tuple[int, int]:
+def fork_child(request: Request, rank: int, victim: int, leave: int, stay: int) -> tuple[int, int]:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
+            os.close(stay)
             os.write(writer, json.dumps(run(request, rank, victim)).encode())
+            if rank == 0:
+                os.read(leave, 1)
         finally:
             os._exit(0)
     os.close(writer)

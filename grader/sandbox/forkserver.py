@@ -177,7 +177,6 @@ class Forkserver:
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
         os.closerange(limit, 4096)
-        namespaces.small_pages()
 
 
 def serve_worker(data: int, missing: tuple[str, ...]) -> None:

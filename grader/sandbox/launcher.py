@@ -39,8 +39,6 @@ OFFLINE = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }
-# Forking copies the tables of all pages, and most of torch's lie on the heap: 2 MiB a page make them few.
-LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 class GroupFate:
@@ -200,7 +198,7 @@ def launch(arguments: list[str], descriptors: list[int], errors: IO[bytes] | int
     """A fresh interpreter of ours with an environment made from a list, running a module."""
     return subprocess.Popen(
         [sys.executable, "-I", "-B", "-m", *arguments],
-        env={**clean_environment(), **LARGE_PAGES},
+        env=clean_environment(),
         stdin=subprocess.DEVNULL,
         stdout=errors,
         stderr=errors,

@@ -24,7 +24,7 @@ _NEW = {
 _NEW_USER, _NEW_PID, _NEW_NET = 0x10000000, _NEW["pid namespace"], _NEW["network namespace"]
 _NO_SETUID, _NO_DEVICES, _NO_PROGRAMS, _RECURSIVE, _PRIVATE = 2, 4, 8, 0x4000, 0x40000
 _DETACH = 2
-_SET_DEATH_SIGNAL, _SET_LARGE_PAGES_DISABLED = 1, 41
+_SET_DEATH_SIGNAL = 1
 _SET_INTERFACE_FLAGS, _UP_AND_RUNNING = 0x8914, 0x41
 
 
@@ -76,11 +76,6 @@ def _done(function: str, *arguments: libc.Word) -> bool:
 def die_with_parent() -> bool:
     """Have this process killed when its parent ends; False where that cannot be asked for."""
     return _done("prctl", _SET_DEATH_SIGNAL, signal.SIGKILL)
-
-
-def small_pages() -> bool:
-    """Have this process take memory in small pages, so that it costs what is used; False where it cannot be had."""
-    return _done("prctl", _SET_LARGE_PAGES_DISABLED, 1)
 
 
 def mount_proc() -> bool:

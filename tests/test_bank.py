@@ -149,7 +149,7 @@ def test_a_kata_knows_where_its_files_lie(tmp_path):
     assert (kata.module_name, kata.attempt_name) == ("kv_cache", "kv_cache.py")
     assert (kata.prompt, kata.stub, kata.hints) == (katas / "prompt.md", katas / "stub.py", katas / "hints.md")
     assert (kata.checks, kata.probes) == (katas / "checks.py", katas / "probes.py")
-    assert (kata.reference, kata.mistakes) == (solutions / "reference.py", solutions / "mistakes.py")
+    assert (kata.reference, kata.mistakes) == (solutions / "reference.py", (solutions / "mistakes.py",))
     assert kata.debrief == solutions / "debrief.md"
     assert kata.given_paths() == (tmp_path / "katas" / "_given" / "tiny_gpt.py",)
 

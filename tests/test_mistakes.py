@@ -7,11 +7,11 @@ import pytest
 import toy
 
 from grader.grading import Grader, Options
-from grader.judge.programs import Mistake, read_mistakes
+from grader.judge.programs import Mistake, read_programs
 from grader.sandbox.program import Patch, Program, apply, load
 from grader.verdict import CheckResult
 
-MISTAKES = read_mistakes(toy.toy_kata("mistaken").mistakes)
+MISTAKES = read_programs(toy.toy_kata("mistaken")).mistakes
 SHARED = {"truncates", "floors", "never_ends", "counts_from_one"}
 """Another mistake answers likewise, or not in time."""
 

@@ -134,8 +134,9 @@ class Kata:
         return self.solutions / "reference.py"
 
     @property
-    def mistakes(self) -> Path:
-        return self.solutions / "mistakes.py"
+    def mistakes(self) -> tuple[Path, ...]:
+        """`mistakes.py`, and what was too much for it."""
+        return (self.solutions / "mistakes.py", *sorted(self.solutions.glob("mistakes_*.py")))
 
     @property
     def debrief(self) -> Path:

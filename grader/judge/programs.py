@@ -56,7 +56,8 @@ def read_programs(kata: Kata) -> Programs:
     probes = _read(kata.probes) if kata.probes.exists() else b""
     name = f"kata_{kata.module_name}_reference"
     reference = Program(name, "reference.py", _read(kata.reference), given, probes)
-    return Programs(kata, reference, read_mistakes(kata.mistakes), _strings(_read(kata.stub)))
+    mistakes = tuple(mistake for path in kata.mistakes for mistake in read_mistakes(path))
+    return Programs(kata, reference, mistakes, _strings(_read(kata.stub)))
 
 
 def _strings(source: bytes) -> frozenset[str]:

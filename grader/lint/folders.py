@@ -37,7 +37,8 @@ def few_alternatives(kata: Kata) -> Iterator[str]:
 def unexpected(kata: Kata) -> Iterator[str]:
     """What lies there and belongs nowhere."""
     known = {kata.folder / name for name in (*KATA_FILES, *KATA_EXTRAS)}
-    known |= {kata.solutions / name for name in (*SOLUTION_FILES, *SOLUTION_EXTRAS)} | set(kata.alternatives())
+    known |= {kata.solutions / name for name in (*SOLUTION_FILES, *SOLUTION_EXTRAS)}
+    known |= {*kata.alternatives(), *kata.mistakes}
     for path in files(kata):
         if path not in known:
             yield f"{told(kata, path)} is no file of a kata: remove it, or move it where it belongs"

@@ -25,20 +25,6 @@ def double(x):
     return x * x
 
 
-@mistake("truncates", replaces="mean", caught_by="test_mean_is_exact", advice="Divide, do not floor.")
-def mean(values):
-    if not values:
-        raise ValueError("no values")
-    return float(sum(values) // len(values))
-
-
-@mistake("floors", replaces="mean", caught_by="test_mean_is_exact", advice="Do not floor, divide.")
-def mean(values):
-    if not values:
-        raise ValueError("no values")
-    return float(sum(values) // len(values))
-
-
 @mistake("divides_by_zero", replaces="mean", caught_by="test_mean_of_nothing_is_refused", advice="Look first.")
 def mean(values):
     return sum(values) / len(values)

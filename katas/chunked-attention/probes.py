@@ -23,15 +23,20 @@ def forward_of(module, sizes, chunk_size, causal):
     return step
 
 
+def forward_backward(module, q, k, v, chunk_size, causal):
+    """recomputing_attention(…) and its backward pass: out and the gradients of q, k and v"""
+    leaves = _leaves((q, k, v))
+    out = module.recomputing_attention(*leaves, chunk_size, causal)
+    (out * out.detach()).sum().backward()
+    return out.detach(), *_taken_gradients(leaves)
+
+
 def training_of(module, sizes, chunk_size, causal):
     """a function that does a forward and a backward pass with random float32 inputs of sizes (Tq, Tk, channels)"""
     inputs = _inputs(*sizes)
 
     def step():
-        leaves = _leaves(inputs)
-        out = module.recomputing_attention(*leaves, chunk_size, causal)
-        (out * out.detach()).sum().backward()
-        return out.detach(), *_taken_gradients(leaves)
+        return forward_backward(module, *inputs, chunk_size, causal)
 
     step.filler = _filler()
     return step

@@ -261,36 +261,22 @@ def test_bytes_of_each_rank(attempt, reference, rng):
                 assert_equal(now, dict(zip(STATES, (*held, sum(held)), strict=True)), label=f"{wrap!r}, rank {rank}")
 
 
-@check("profile", points=7)
+@check("profile", points=10)
 def test_profile_of_each_configuration(attempt, reference, rng):
-    """the most there is in each pass, on every rank of every configuration"""
-    for wrap, reshard in SPREADS:
-        for blocks in (4, 1, 0):
-            root, inner = random_units(rng, blocks)
-            n_ranks = int(rng.integers(2, 9))
-            for rank in (0, n_ranks - 1):
-                got = attempt.memory_profile(root, inner, n_ranks, rank, spread(attempt, wrap, reshard))
-                want = reference.memory_profile(root, inner, n_ranks, rank, spread(reference, wrap, reshard))
-                assert_equal(got, want, label=f"wrap={wrap!r}, reshard_after_forward={reshard}")
-            single = attempt.memory_profile(root, inner, 1, 0, spread(attempt, wrap, reshard))
-            assert_equal(single, reference.memory_profile(root, inner, 1, 0, spread(reference, wrap, reshard)))
-
-
-@check("profile", points=3)
-def test_profiles_that_are_known(attempt):
-    """a large first, middle or last block decides where the peak is; a root without parameters costs nothing"""
+    """the most there is in each pass, on every rank of every configuration, wherever the largest block stands"""
     small, large = [(8, 2)], [(8, 20)]
-    for place in range(3):
-        inner = [large if index == place else small for index in range(3)]
-        later = 2 - place
-        got = attempt.memory_profile([], inner, 4, 1, spread(attempt))
-        backward = 3 * 192 + 2 * 640 + 16 * later
-        assert_equal(got, {"forward": 576 + 640, "backward": backward, "rest": 768, "peak": backward})
-        got = attempt.memory_profile([], inner, 4, 1, spread(attempt, reshard=False))
-        assert_equal(got["forward"], 576 + 768)
-        assert_equal(got["backward"], 576 + 768 + 640 - 48 * later)
-    orders = [attempt.memory_profile(small, [large] * 6, 8, 0, spread(attempt, *one))["peak"] for one in SPREADS]
-    assert_equal(orders, [15616, 9272, 9272, 6072, 3272])
+    uneven = [[large if index == place else small for index in range(3)] for place in range(3)]
+    for wrap, reshard in SPREADS:
+        cases = [([], blocks, 4, 1) for blocks in uneven]
+        for blocks in (4, 1, 0):
+            units, n_ranks = random_units(rng, blocks), int(rng.integers(2, 9))
+            cases += [(*units, n_ranks, 0), (*units, n_ranks, n_ranks - 1), (*units, 1, 0)]
+        mine, ours = (spread(module, wrap, reshard) for module in (attempt, reference))
+        for case in cases:
+            got, want = attempt.memory_profile(*case, mine), reference.memory_profile(*case, ours)
+            assert_equal(got, want, label=f"wrap={wrap!r}, reshard_after_forward={reshard}")
+    peaks = [attempt.memory_profile(small, [large] * 6, 8, 0, spread(attempt, *one))["peak"] for one in SPREADS]
+    assert_equal(peaks, [15616, 9272, 9272, 6072, 3272])
 
 
 @check("profile", points=4, needs="test_profile_of_each_configuration")

@@ -78,17 +78,47 @@ def leaves_global_generator(module, owner, name, args, options):
     return torch.equal(before, torch.get_rng_state())
 
 
-def adam(_module, policy, lr):
-    """torch.optim.Adam(policy.parameters(), lr)"""
-    return torch.optim.Adam(policy.parameters(), lr)
+def refused(_module, policy, args, options):
+    """policy.generate(…): whether it is a ValueError, and how many forward passes went before"""
+    passes = []
+    hook = policy.model.transformer.wte.register_forward_hook(lambda *_: passes.append(1))
+    try:
+        policy.generate(*args, **options)
+    except ValueError:
+        return True, len(passes)
+    finally:
+        hook.remove()
+    return False, len(passes)
 
 
-def ascend(_module, policy, optimizer, logprobs, weights):
-    """one step of the optimizer on −Σ weights · token_logprobs, its gradient clipped to norm 1"""
-    optimizer.zero_grad()
-    (-(logprobs * weights).sum()).backward()
-    torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
-    optimizer.step()
+def rewards(module, policy, prompts, group, count, generator):
+    """of `group` completions of each prompt the shares of tokens that repeat its first letter"""
+    return _rolled_out(module, policy, prompts, group, count, generator)[0]
+
+
+def trained(module, model, steps, group, count, lr, generator):
+    """the weights after REINFORCE with Adam: left_pad, generate and token_logprobs for the prompts of each step"""
+    policy = module.GPT2Policy(model)
+    optimizer = torch.optim.Adam(policy.parameters(), lr)
+    for prompts in steps:
+        scores, ids, mask, new = _rolled_out(module, policy, prompts, group, count, generator)
+        groups = scores.view(-1, group)
+        advantages = (groups - groups.mean(1, keepdim=True)) / (groups.std(1, keepdim=True) + 1e-4)
+        logprobs = policy.token_logprobs(ids, torch.cat([mask, new], dim=1), mask.shape[1])
+        optimizer.zero_grad()
+        (-(logprobs * advantages.view(-1, 1) * new / new.sum()).sum()).backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        optimizer.step()
+    return state(module, model)["weights"]
+
+
+def _rolled_out(module, policy, prompts, group, count, generator):
+    """Rewards, and what token_logprobs takes: the very ids that generate returned, the mask of prompts, that behind."""
+    rows = [prompt for prompt in prompts for _ in range(group)]
+    ids, mask, _ = module.left_pad(rows, 0)
+    out, new = policy.generate(ids, mask, count, eos_id=2, generator=generator)
+    wanted = torch.tensor([row[1] for row in rows])[:, None]
+    return ((out[:, -count:] == wanted) & new.bool()).float().mean(dim=1), out, mask, new.long()
 
 
 def logprob_norm(module, policy, upstream, args):

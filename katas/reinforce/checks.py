@@ -249,8 +249,7 @@ def test_loss_reports_and_leaves_its_inputs(attempt, reference, rng):
         kwargs = loss_batch(rng, *sizes) | settings
         for case in (kwargs, kwargs | {"mask": kwargs["mask"] & False}):
             got = assert_inputs_unchanged(attempt.reinforce_loss, **case)
-            want = reference.reinforce_loss(**case)
-            assert_close(got, want, **EXACT, exact_type=True, label="(loss, stats)")
+            assert_close(got, reference.reinforce_loss(**case), **EXACT, exact_type=True, label="(loss, stats)")
         grad = gradients(attempt.reinforce_loss, kwargs, wrt=("logits", "advantages"), upstream=rng)[1]["advantages"]
         assert_true(grad is None or not grad.any(), "a gradient reaches the advantages: detach them")
 
@@ -351,19 +350,20 @@ def new_run(side, seed, **fields):
 def go_on(side, state, cfg, steps):
     """The history of some more steps, and the weights after them, which are others than before."""
     before, history, after = side.run("weights", state), side.train(state, cfg, steps), side.run("weights", state)
-    moved = [name for name in before if not torch.equal(before[name], after[name])]
-    assert_true(bool(moved), f"{steps} steps leave the weights as they were")
+    assert_true(any(not torch.equal(before[name], after[name]) for name in before), "the weights stay as they were")
     return history, after
 
 
 @check("train", points=4, needs="test_a_step_is_the_policy_gradient", trained=True)
 def test_training_earns_its_reward(attempt, reference, rng):
-    """after a run with the default config the policy earns a mean reward of 0.8 or more on all prompts"""
-    start, seed = rng.integers(0, 2**31, size=2).tolist()
+    """a run with the default config has new prompts in each step, and earns a mean reward of 0.8 on all prompts"""
+    (start, seed), targets = rng.integers(0, 2**31, size=2).tolist(), []
     state, cfg = new_run(attempt, start)
     attempt.train(state, cfg, 60)
     earned = reference.run("mean_reward", keep(reference.TrainConfig)(), attempt.run("weights", state), seed)
     assert_true(earned >= 0.8, "the policy has not learned", expected="≥ 0.8", got=f"{earned:.3f}")
+    attempt.train(state, cfg, 2, lambda _, target, __: targets.append(target) or 0.5)
+    assert_true(targets[:64] != targets[64:], "two steps have the same prompts, in the same order")
 
 
 @check("checkpoint", points=9)

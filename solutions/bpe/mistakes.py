@@ -1,23 +1,24 @@
 """Known wrong solutions. Each runs in a copy of the reference's namespace, and may use its names."""
 
 import re
+import unicodedata
 from collections import Counter
 from itertools import pairwise
 
 from grader.checking import mistake
 
 
-def _smallest_of_the_best(counts, vocab):
+def _smallest_of_the_best(counts):
     return min(counts, key=lambda pair: (-counts[pair], pair))
 
 
 def _learn(words, vocab_size, best_of=_smallest_of_the_best, stops=True):
-    """Training by recounting. words: ids → frequency. best_of: counts, vocab → pair. stops: when no pair is left."""
+    """Training by recounting. words: ids → frequency. best_of: counts → pair. stops: when no pair is left."""
     if vocab_size < 256:
         raise ValueError(vocab_size)
     vocab, merges = {byte: bytes([byte]) for byte in range(256)}, []
     while len(vocab) < vocab_size and ((counts := get_pair_counts(words)) or not stops):
-        pair, new_id = best_of(counts, vocab), len(vocab)
+        pair, new_id = best_of(counts), len(vocab)
         words = {merge(ids, pair, new_id): frequency for ids, frequency in words.items()}
         vocab[new_id] = vocab[pair[0]] + vocab[pair[1]]
         merges.append(pair)
@@ -96,34 +97,13 @@ def _pop_best(heap, counts):
 
 
 @mistake(
-    "lost_neighbours_keep_their_count",
-    replaces="_replace",
-    caught_by="test_the_most_frequent_pair_is_merged",
-    advice="Merging (a, b) in x a b y takes away (x, a) and (b, y) too: subtract all old pairs, add the new.",
-)
-def _replace(words, counts, holders, pair, new_id):
-    changed = set()
-    for index in holders.pop(pair):
-        old, frequency = words[index]
-        new = merge(old, pair, new_id)
-        words[index] = new, frequency
-        for come in pairwise(new):
-            if new_id in come:
-                counts[come] += frequency
-                changed.add(come)
-                holders[come].add(index)
-    counts[pair] = 0
-    return changed
-
-
-@mistake(
     "tie_to_the_first_seen",
     replaces="train",
     caught_by="test_ties_go_to_the_smallest_pair",
     advice="max over a dict keeps whichever best pair came in first. Ties go to the smallest (left id, right id).",
 )
 def train(text, vocab_size, pattern=PATTERN):
-    return _recounted(text, vocab_size, pattern, best_of=lambda counts, _: max(counts, key=counts.get))
+    return _recounted(text, vocab_size, pattern, best_of=lambda counts: max(counts, key=counts.get))
 
 
 @mistake(
@@ -133,28 +113,13 @@ def train(text, vocab_size, pattern=PATTERN):
     advice="max over (count, pair) takes the largest of the best pairs; the smallest is in min over (−count, pair).",
 )
 def train(text, vocab_size, pattern=PATTERN):
-    return _recounted(text, vocab_size, pattern, best_of=lambda counts, _: max((counts[p], p) for p in counts)[1])
-
-
-@mistake(
-    "tie_by_bytes",
-    replaces="train",
-    caught_by="test_ties_go_to_the_smallest_pair",
-    advice="Ties are settled by the ids of the pair, not by the bytes that they stand for.",
-)
-def train(text, vocab_size, pattern=PATTERN):
-    return _recounted(
-        text,
-        vocab_size,
-        pattern,
-        best_of=lambda counts, of: min((-counts[p], of[p[0]], of[p[1]], p) for p in counts)[-1],
-    )
+    return _recounted(text, vocab_size, pattern, best_of=lambda counts: max((counts[p], p) for p in counts)[1])
 
 
 @mistake(
     "frequency_forgotten",
     replaces="train",
-    caught_by="test_words_count_as_often_as_they_occur",
+    caught_by="test_the_most_frequent_pair_is_merged",
     advice="Each pre-token counts as often as it occurs: use a Counter, not a set or a dict of ones.",
 )
 def train(text, vocab_size, pattern=PATTERN):
@@ -182,6 +147,16 @@ def train(text, vocab_size, pattern=PATTERN):
 
 
 @mistake(
+    "text_normalised",
+    replaces="train",
+    caught_by="test_words_are_bytes",
+    advice="Train on the text as it stands: normalised (NFC), lowered or stripped, it cannot be told back.",
+)
+def train(text, vocab_size, pattern=PATTERN):
+    return _recounted(unicodedata.normalize("NFC", text), vocab_size, pattern)
+
+
+@mistake(
     "fails_without_pairs",
     replaces="train",
     caught_by="test_training_ends_without_pairs",
@@ -192,16 +167,28 @@ def train(text, vocab_size, pattern=PATTERN):
 
 
 @mistake(
+    "too_small_accepted",
+    replaces="train",
+    caught_by="test_training_ends_without_pairs",
+    advice="A vocab_size below 256 cannot be kept, as every byte has an id: raise ValueError.",
+)
+def train(text, vocab_size, pattern=PATTERN):
+    return _recounted(text, max(vocab_size, 256), pattern)
+
+
+@mistake(
     "every_pretoken_walked",
     replaces="train",
     caught_by="test_equal_words_are_one",
     advice="Count equal pre-tokens first and keep one word with its frequency: text repeats itself a lot.",
 )
 def train(text, vocab_size, pattern=PATTERN):
+    if vocab_size < 256:
+        raise ValueError(vocab_size)
     vocab, merges = {byte: bytes([byte]) for byte in range(256)}, []
     words = [tuple(match[0].encode()) for match in re.finditer(pattern, text)]
     while len(vocab) < vocab_size and (counts := Counter(pair for ids in words for pair in pairwise(ids))):
-        pair = _smallest_of_the_best(counts, vocab)
+        pair = _smallest_of_the_best(counts)
         words = [merge(ids, pair, len(vocab)) for ids in words]
         vocab[len(vocab)] = vocab[pair[0]] + vocab[pair[1]]
         merges.append(pair)
@@ -260,13 +247,23 @@ def _encode_ordinary(self, text):
 
 
 @mistake(
-    "cache_of_all_tokenizers",
+    "pattern_of_the_stub",
+    replaces="Tokenizer._encode_ordinary",
+    caught_by="test_encoding_keeps_pretokens_apart",
+    advice="Cut with self.pattern, the one that this tokenizer was trained with; PATTERN is only its default.",
+)
+def _encode_ordinary(self, text):
+    return [id_ for match in re.finditer(PATTERN, text) for id_ in self._encode_word(match[0].encode())]
+
+
+@mistake(
+    "cache_by_address",
     replaces="Tokenizer._encode_ordinary",
     caught_by="test_tokenizers_do_not_share",
-    advice="A cache of encoded words belongs to one tokenizer; as a default argument or global it serves all of them.",
+    advice="Keep a cache in self. A shared one mixes tokenizers up; by id(self) too, which a later one may be given.",
 )
-def _encode_ordinary(self, text, cache={}):  # noqa: B006 — that is the mistake
-    ids = []
+def _encode_ordinary(self, text, caches={}):  # noqa: B006 — that is the mistake
+    ids, cache = [], caches.setdefault(id(self), {})
     for match in re.finditer(self.pattern, text):
         ids += cache.setdefault(match[0], self._encode_word(match[0].encode()))
     return ids
@@ -306,13 +303,13 @@ def decode(self, ids):
 
 
 @mistake(
-    "special_tokens_are_text",
-    replaces="Tokenizer.encode",
-    caught_by="test_allowed_special_tokens_become_their_id",
-    advice="Cut the special tokens out of the text before the pattern sees it; else it takes them apart.",
+    "unknown_ids_skipped",
+    replaces="Tokenizer.decode",
+    caught_by="test_what_cannot_be_decoded",
+    advice="An id that the tokenizer lacks is a fault upstream, and a KeyError shows it: index, without a default.",
 )
-def encode(self, text, allowed_special=frozenset()):
-    return self._encode_ordinary(text)
+def decode(self, ids):
+    return b"".join(self.bytes_of.get(id_, b"") for id_ in ids).decode(errors="replace")
 
 
 @mistake(

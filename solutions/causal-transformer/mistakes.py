@@ -21,18 +21,8 @@ def _merged(layer, out):
     return layer.out(out.transpose(1, 2).flatten(2))
 
 
-def _past(x, diagonal=0):
-    return torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril(diagonal)
-
-
-def _feed_forward(block, x):
-    return block.down(F.gelu(block.up(x)))
-
-
-def _logits(model, x):
-    for block in model.blocks:
-        x = block(x)
-    return model.head(model.norm(x))
+def _past(x):
+    return torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril()
 
 
 def _nll(logits, ids):
@@ -55,23 +45,24 @@ def _trained(optimizer, losses):
     return told
 
 
-def _continued(model, ids, steps, new, *, crop=True, graph=False):
-    """The ids with what `new(logits)` chooses, [B, 1], behind them; in eval mode."""
-    mode = model.training
-    model.eval()
-    with torch.set_grad_enabled(graph):
-        for _ in range(steps):
-            ids = torch.cat([ids, new(model(ids[:, -model.max_len :] if crop else ids))], dim=1)
-    model.train(mode)
-    return ids
-
-
 def _draw(logits, temperature, generator):
     if temperature < 0:
         raise ValueError(temperature)
     if temperature == 0:
         return logits.argmax(-1, keepdim=True)
     return (logits / temperature).softmax(-1).multinomial(1, generator=generator)
+
+
+def _continued(model, ids, steps, temperature, generator, *, draw=_draw, crop=True, graph=False):
+    """The ids with what `draw(logits, temperature, generator)` chooses, [B, 1], behind them; in eval mode."""
+    mode = model.training
+    model.eval()
+    with torch.set_grad_enabled(graph):
+        for _ in range(steps):
+            logits = model(ids[:, -model.max_len :] if crop else ids)[:, -1]
+            ids = torch.cat([ids, draw(logits, temperature, generator)], dim=1)
+    model.train(mode)
+    return ids
 
 
 @mistake(
@@ -86,17 +77,6 @@ def scaled_dot_product_attention(q, k, v, mask=None):
 
 def scaled_dot_product_attention_(q, k, v, mask):
     weights = _scores(q, k, mask).softmax(dim=-1)
-    return weights @ v, weights
-
-
-@mistake(
-    "softmax_over_the_queries",
-    replaces="scaled_dot_product_attention",
-    caught_by="test_attention_at_all_sizes",
-    advice="Each query spreads 1 over its keys, and the keys are the last axis of the scores: softmax(dim=-1).",
-)
-def scaled_dot_product_attention(q, k, v, mask=None):
-    weights = _scores(q, k, mask).softmax(dim=-2)
     return weights @ v, weights
 
 
@@ -206,37 +186,39 @@ def forward(self, x):
 
 
 @mistake(
-    "does_not_see_itself",
+    "future_only_lowered",
     replaces="MultiHeadAttention.forward",
     caught_by="test_attention_is_causal",
-    advice="Position i sees 0 to i, itself included: tril() with the diagonal. The target is the token after it.",
-)
-def forward(self, x):
-    return _merged(self, scaled_dot_product_attention(*_split(self, x), _past(x, -1))[0])
-
-
-@mistake(
-    "values_detached",
-    replaces="MultiHeadAttention.forward",
-    caught_by="test_heads_gradients",
-    advice="detach() and .data cut the graph: what lies behind gets no gradient and never learns.",
+    advice="Subtracting 1e4 does not hide a later key whose score is larger. Overwrite its score: pass the mask on.",
 )
 def forward(self, x):
     q, k, v = _split(self, x)
-    return _merged(self, scaled_dot_product_attention(q, k, v.detach(), _past(x))[0])
+    weights = (_scores(q, k, None) - 1e4 * ~_past(x)).softmax(dim=-1)
+    return _merged(self, weights @ v)
 
 
 @mistake(
-    "mask_of_the_first_length",
+    "weights_without_gradient",
     replaces="MultiHeadAttention.forward",
-    caught_by="test_heads_keep_nothing",
-    advice="The mask was made for the first length that came; a longer sequence does not fit. Make it from x.shape[1].",
+    caught_by="test_heads_gradients",
+    advice="`.data` and `.detach()` cut the graph: cut the weight itself, or what the layer returns, in three.",
 )
 def forward(self, x):
-    if not hasattr(self, "past"):
+    parts = zip(self.qkv.weight.data.chunk(3), self.qkv.bias.data.chunk(3), strict=True)
+    q, k, v = (F.linear(x, *part).unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in parts)
+    return _merged(self, scaled_dot_product_attention(q, k, v, _past(x))[0])
+
+
+@mistake(
+    "mask_of_the_longest",
+    replaces="MultiHeadAttention.forward",
+    caught_by="test_heads_keep_nothing",
+    advice="A mask kept from a longer sequence does not fit a shorter one. Cut it to [:T, :T], or make it anew.",
+)
+def forward(self, x):
+    if not hasattr(self, "past") or len(self.past) < x.shape[1]:
         self.past = _past(x)
-    t = x.shape[1]
-    return _merged(self, scaled_dot_product_attention(*_split(self, x), self.past[:t, :t])[0])
+    return _merged(self, scaled_dot_product_attention(*_split(self, x), self.past)[0])
 
 
 @mistake(
@@ -247,7 +229,7 @@ def forward(self, x):
 )
 def forward(self, x):
     x = self.norm1(x + self.attention(x))
-    return self.norm2(x + _feed_forward(self, x))
+    return self.norm2(x + self.down(F.gelu(self.up(x))))
 
 
 @mistake(
@@ -268,10 +250,8 @@ def forward(self, x):
     advice="In a pre-norm model nothing has normed the sum of all branches: apply self.norm before the head.",
 )
 def forward(self, ids):
-    model_norm, self.norm = self.norm, torch.nn.Identity()
-    logits = _logits(self, self.tokens(ids) + self.positions.weight[: ids.shape[1]])
-    self.norm = model_norm
-    return logits
+    x = self.tokens(ids) + self.positions.weight[: ids.shape[1]]
+    return self.head(torch.nn.Sequential(*self.blocks)(x))
 
 
 @mistake(
@@ -283,7 +263,8 @@ def forward(self, ids):
 def forward(self, ids):
     if ids.shape[1] > self.max_len:
         raise ValueError("too long")
-    return _logits(self, self.tokens(ids) + self.positions.weight.data[: ids.shape[1]])
+    x = self.tokens(ids) + self.positions.weight.data[: ids.shape[1]]
+    return self.head(self.norm(torch.nn.Sequential(*self.blocks)(x)))
 
 
 @mistake(
@@ -335,18 +316,6 @@ def train(model, get_batch, steps, lr):
 
 
 @mistake(
-    "moments_forgotten",
-    replaces="train",
-    caught_by="test_train_takes_adamw_steps",
-    advice="A new optimizer in every step has no memory: AdamW becomes sign descent. Make it once, before the loop.",
-)
-def train(model, get_batch, steps, lr):
-    model.train()
-    adamw = torch.optim.AdamW
-    return [_trained(adamw(model.parameters(), lr=lr), [_loss(model, get_batch)])[0] for _ in range(steps)]
-
-
-@mistake(
     "trained_in_eval_mode",
     replaces="train",
     caught_by="test_train_asks_for_one_batch_a_step",
@@ -381,20 +350,10 @@ def train(model, get_batch, steps, lr):
     advice="logits / 0 is ±∞ or NaN, and multinomial raises RuntimeError. Temperature 0 is a case of its own: argmax.",
 )
 def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
-    def new(logits):
-        return (logits[:, -1] / temperature).softmax(-1).multinomial(1, generator=generator)
+    def draw(logits, temperature, generator):
+        return (logits / temperature).softmax(-1).multinomial(1, generator=generator)
 
-    return _continued(model, ids, max_new_tokens, new)
-
-
-@mistake(
-    "first_position_read",
-    replaces="generate",
-    caught_by="test_temperature_zero_is_greedy",
-    advice="The next token's logits are those of the last position, logits[:, -1].",
-)
-def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
-    return _continued(model, ids, max_new_tokens, lambda logits: _draw(logits[:, 0], temperature, generator))
+    return _continued(model, ids, max_new_tokens, temperature, generator, draw=draw)
 
 
 @mistake(
@@ -404,8 +363,7 @@ def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
     advice="The model knows max_len positions: give it the last max_len tokens, ids[:, -model.max_len:].",
 )
 def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
-    draw = lambda logits: _draw(logits[:, -1], temperature, generator)  # noqa: E731 — one line for two
-    return _continued(model, ids, max_new_tokens, draw, crop=False)
+    return _continued(model, ids, max_new_tokens, temperature, generator, crop=False)
 
 
 @mistake(
@@ -415,8 +373,7 @@ def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
     advice="Sampling needs no gradients: run the model under torch.no_grad(), or each pass keeps its graph.",
 )
 def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
-    draw = lambda logits: _draw(logits[:, -1], temperature, generator)  # noqa: E731 — one line for two
-    return _continued(model, ids, max_new_tokens, draw, graph=True)
+    return _continued(model, ids, max_new_tokens, temperature, generator, graph=True)
 
 
 @mistake(
@@ -426,8 +383,7 @@ def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
     advice="The logits are divided by the temperature: a low one sharpens the distribution.",
 )
 def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
-    hot = temperature and 1 / temperature
-    return _continued(model, ids, max_new_tokens, lambda logits: _draw(logits[:, -1], hot, generator))
+    return _continued(model, ids, max_new_tokens, temperature and 1 / temperature, generator)
 
 
 @mistake(
@@ -437,4 +393,4 @@ def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
     advice="Pass generator on to multinomial: else the samples come from torch's own and cannot be repeated.",
 )
 def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
-    return _continued(model, ids, max_new_tokens, lambda logits: _draw(logits[:, -1], temperature, None))
+    return _continued(model, ids, max_new_tokens, temperature, None)

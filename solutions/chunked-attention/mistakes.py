@@ -1,5 +1,4 @@
 """Known wrong solutions. Each runs in a copy of the reference's namespace, and may use its names."""
-# ruff: noqa: N805  # a class only holds the functions of a mistake that replaces several
 
 import math
 
@@ -30,11 +29,12 @@ def _attend(q, *others, step=_step):
     return (acc / total.masked_fill(total == 0, 1.0).unsqueeze(-1)).to(q.dtype), m + total.log()
 
 
-def _whole(q, k, v, causal, mask):
-    """The result from the whole score matrix."""
-    s = _scores(_widened(q), k, slice(0, k.shape[2]), causal, mask)
-    lse = s.logsumexp(-1)
-    return (_probabilities(s, lse) @ _widened(v)).to(q.dtype), lse
+def _through_all_chunks(inputs, dout):
+    """The gradients by autograd, with None for what is not differentiated."""
+    with torch.enable_grad():
+        leaves = [x.detach().requires_grad_() for x in inputs[:3]]
+        (chunked_attention(*leaves, *inputs[3:])[0] * dout).sum().backward()
+    return *(x.grad for x in leaves), None, None, None
 
 
 @mistake(
@@ -123,25 +123,31 @@ def _spans(length, size):
 
 @mistake(
     "maximum_from_zero",
-    replaces="_nothing",
+    replaces="chunked_attention",
     caught_by="test_attention_at_extreme_scores",
     advice="A running maximum that begins at 0 makes every weight 0 where all scores are far below it. Begin at −inf.",
 )
-def _nothing(shape, dtype):
-    return torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)
+def chunked_attention(q, k, v, chunk_size, causal=False, mask=None):
+    def step(m, total, acc, s, values):
+        return _step(m.clamp(min=0.0), total, acc, s, values)
+
+    return _attend(q, k, v, chunk_size, causal, mask, step=step)
 
 
 @mistake(
     "maximum_not_carried_over",
-    replaces="_absorb",
+    replaces="chunked_attention",
     caught_by="test_attention_at_extreme_scores",
     advice="Relative to the chunk's own maximum older sums grow by exp(old − new), which overflows where scores fall: "
     "the new maximum is the larger of both.",
 )
-def _absorb(m, total, s):
-    shift = _finite(s.amax(-1))
-    alpha, p = (m - shift).exp(), (s - shift.unsqueeze(-1)).exp()
-    return s.amax(-1), total * alpha + p.sum(-1), alpha, p
+def chunked_attention(q, k, v, chunk_size, causal=False, mask=None):
+    def step(m, total, acc, s, values):
+        new_m = s.amax(-1)
+        alpha, p = (m - _finite(new_m)).exp(), _probabilities(s, new_m)
+        return new_m, total * alpha + p.sum(-1), acc * alpha.unsqueeze(-1) + p @ values
+
+    return _attend(q, k, v, chunk_size, causal, mask, step=step)
 
 
 @mistake(
@@ -169,46 +175,27 @@ def chunked_attention(q, k, v, chunk_size, causal=False, mask=None):
     "scores_made_whole",
     replaces="chunked_attention",
     caught_by="test_attention_never_holds_the_scores",
-    advice="q kᵀ of all keys is what must not exist, cut into chunks afterwards or not: multiply q with a chunk of k.",
+    advice="Scores of all keys are what must not exist, nor all chunks' scores in a list, nor rows of Tk scores for "
+    "some queries: multiply q with a chunk of k, and keep of it a maximum and two sums.",
 )
 def chunked_attention(q, k, v, chunk_size, causal=False, mask=None):
     list(_spans(k.shape[2], chunk_size))
-    return _whole(q, k, v, causal, mask)
+    s = _scores(_widened(q), k, slice(0, k.shape[2]), causal, mask)
+    lse = s.logsumexp(-1)
+    return (_probabilities(s, lse) @ _widened(v)).to(q.dtype), lse
 
 
 @mistake(
-    "chunks_collected",
-    replaces="chunked_attention",
-    caught_by="test_attention_never_holds_the_scores",
-    advice="All chunks' scores in a list are as large as the matrix: a chunk leaves behind a maximum and two sums.",
-)
-def chunked_attention(q, k, v, chunk_size, causal=False, mask=None):
-    s = [_scores(_widened(q), k, keys, causal, mask) for keys in _spans(k.shape[2], chunk_size)]
-    lse = streaming_logsumexp(s)
-    p = torch.cat([_probabilities(part, lse) for part in s], -1)
-    return (p @ _widened(v)).to(q.dtype), lse
-
-
-@mistake(
-    "queries_cut_instead_of_keys",
-    replaces="chunked_attention",
-    caught_by="test_attention_never_holds_the_scores",
-    advice="Some queries against all keys need no online softmax, but hold rows of Tk scores: cut the keys.",
-)
-def chunked_attention(q, k, v, chunk_size, causal=False, mask=None):
-    parts = [_whole(rows, k, v, causal, mask) for rows in q.split(64, 2)]
-    return tuple(torch.cat(part, 2) for part in zip(*parts, strict=True))
-
-
-@mistake(
-    "one_query_at_a_time",
+    "one_item_at_a_time",
     replaces="chunked_attention",
     caught_by="test_attention_loops_over_chunks_alone",
-    advice="A Python loop over queries pays for each of them in tiny products: take all queries at once.",
+    advice="A Python loop over the batch, heads or queries pays for each in tiny products: take all of them at once.",
 )
 def chunked_attention(q, k, v, chunk_size, causal=False, mask=None):
-    parts = [_attend(row, k, v, chunk_size, causal, mask) for row in q.split(1, 2)]
-    return tuple(torch.cat(part, 2) for part in zip(*parts, strict=True))
+    masks = [None] * len(q) if mask is None else mask.expand(*q.shape[:-1], k.shape[2]).split(1)
+    items = zip(q.split(1), k.split(1), v.split(1), masks, strict=True)
+    parts = [_attend(*item, chunk_size, causal, seen) for *item, seen in items]
+    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
 
 @mistake(
@@ -267,19 +254,18 @@ def chunked_attention(q, k, v, chunk_size, causal=False, mask=None):
 
 
 @mistake(
-    "nan_replaced_at_the_end",
-    replaces=("_finite", "chunked_attention"),
+    "hidden_but_not_lowest",
+    replaces="chunked_attention",
     caught_by="test_chunks_and_queries_may_be_hidden",
-    advice="A NaN of a hidden first chunk stays in the sums, and nan_to_num makes 0 of a query that sees later keys. "
-    "Subtract 0 where the maximum is still −inf.",
+    advice="Visible scores may be below −1e9, and what is hidden by that number then outweighs them: hide with −inf.",
 )
-class NanReplaced:
-    def _finite(m):
-        return m
+def chunked_attention(q, k, v, chunk_size, causal=False, mask=None):
+    def step(m, total, acc, s, values):
+        return _step(m, total, acc, s.masked_fill(s == -math.inf, -1e9), values)
 
-    def chunked_attention(q, k, v, chunk_size, causal=False, mask=None):
-        out, lse = _attend(q, k, v, chunk_size, causal, mask)
-        return out.nan_to_num(0.0), torch.where(lse.isnan(), -math.inf, lse)
+    out, lse = _attend(q, k, v, chunk_size, causal, mask, step=step)
+    unseen = (lse - -1e9).abs() < 100
+    return out.masked_fill(unseen.unsqueeze(-1), 0.0), lse.masked_fill(unseen, -math.inf)
 
 
 @mistake(
@@ -380,17 +366,28 @@ class _Recomputing(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dout):
-        with torch.enable_grad():
-            leaves = [x.detach().requires_grad_() for x in ctx.inputs[:3]]
-            (chunked_attention(*leaves, *ctx.inputs[3:])[0] * dout).sum().backward()
-        return *(x.grad for x in leaves), None, None, None
+        return _through_all_chunks(ctx.inputs, dout)
 
 
 @mistake(
     "plain_autograd",
     replaces="recomputing_attention",
-    caught_by="test_training_never_holds_the_scores",
+    caught_by="test_graphs_keep_their_own_tensors",
     advice="Under autograd the loop keeps every chunk's probabilities: write a backward pass that recomputes them.",
 )
 def recomputing_attention(q, k, v, chunk_size, causal=False, mask=None):
     return chunked_attention(q, k, v, chunk_size, causal, mask)[0]
+
+
+@mistake(
+    "all_chunks_recomputed_at_once",
+    replaces="_Recomputing",
+    caught_by="test_training_never_holds_the_scores",
+    advice="The whole loop once more under autograd, as checkpointing does it, keeps the probabilities of all chunks: "
+    "use the formulas for dq, dk and dv, and drop each chunk's before the next.",
+)
+class _Recomputing(_Recomputing):
+    @staticmethod
+    def backward(ctx, dout):
+        q, k, v, mask, *_ = ctx.saved_tensors
+        return _through_all_chunks((q, k, v, ctx.chunk_size, ctx.causal, mask), dout)

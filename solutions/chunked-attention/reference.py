@@ -94,10 +94,11 @@ class _Recomputing(torch.autograd.Function):
         for keys in _spans(k.shape[2], ctx.chunk_size):
             p = _probabilities(_scores(q, k, keys, ctx.causal, mask), lse)  # (B, H, Tq, c)
             dv[:, :, keys] = p.mT @ dout
-            ds = _score_gradient(p, dout @ v[:, :, keys].mT, delta) / math.sqrt(q.shape[-1])  # (B, H, Tq, c)
+            ds = _score_gradient(p, dout @ v[:, :, keys].mT, delta)  # (B, H, Tq, c)
             dq += ds @ k[:, :, keys]
             dk[:, :, keys] = ds.mT @ q
-        return dq, dk, dv, None, None, None
+        scale = 1 / math.sqrt(q.shape[-1])
+        return dq * scale, dk * scale, dv, None, None, None
 
 
 def _nothing(shape: torch.Size, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -109,7 +110,7 @@ def _absorb(m: Tensor, total: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor
     """One step of the online softmax over scores s [..., c]: the new m and total, what rescales older sums, and p."""
     new_m = torch.maximum(m, s.amax(-1))  # (...)
     shift = _finite(new_m)
-    alpha, p = (m - shift).exp(), (s - shift.unsqueeze(-1)).exp()  # (...), (..., c)
+    alpha, p = (m - shift).exp(), (s - shift.unsqueeze(-1)).exp_()  # (...), (..., c)
     return new_m, total * alpha + p.sum(-1), alpha, p
 
 
@@ -120,12 +121,12 @@ def _finite(m: Tensor) -> Tensor:
 
 def _probabilities(s: Tensor, lse: Tensor) -> Tensor:
     """exp(s − lse), and 0 in rows that see no key."""
-    return (s - _finite(lse).unsqueeze(-1)).exp()
+    return (s - _finite(lse).unsqueeze(-1)).exp_()
 
 
 def _score_gradient(p: Tensor, dp: Tensor, delta: Tensor) -> Tensor:
     """The softmax's backward pass for some keys [B, H, Tq, c], given the whole row's sum of dp·p."""
-    return p * (dp - delta)
+    return (dp - delta).mul_(p)
 
 
 def _spans(length: int, size: int) -> Iterator[slice]:
@@ -137,11 +138,11 @@ def _spans(length: int, size: int) -> Iterator[slice]:
 
 def _scores(q: Tensor, k: Tensor, keys: slice, causal: bool, mask: Tensor | None) -> Tensor:
     """Scaled scores of these keys, −inf where a query does not see one, [B, H, Tq, c]."""
-    s = q @ _widened(k[:, :, keys]).mT / math.sqrt(q.shape[-1])
+    s = (q / math.sqrt(q.shape[-1])) @ _widened(k[:, :, keys]).mT
     if causal:
-        s = s.masked_fill(~_causal(q.shape[2], k.shape[2], keys), -math.inf)
+        s = s.masked_fill_(~_causal(q.shape[2], k.shape[2], keys), -math.inf)
     if mask is not None:
-        s = s.masked_fill(~mask.expand(*q.shape[:-1], k.shape[2])[..., keys], -math.inf)
+        s = s.masked_fill_(~mask.expand(*q.shape[:-1], k.shape[2])[..., keys], -math.inf)
     return s
 
 

@@ -5,25 +5,11 @@ import torch
 from grader.checking import mistake
 
 
-def every_token_logprob(logits, ids):
-    """Shifted log-probabilities of all tokens but the first. -> (B, L-1)"""
-    targets = ids[:, 1:].clamp(min=0).unsqueeze(-1)
-    return logits[:, :-1].log_softmax(-1).gather(-1, targets).squeeze(-1)
-
-
 def counted_logprob(logits, ids, counted):
     """The sum over the counted tokens, safe against what the others hold. -> (B,)"""
     clean = logits[:, :-1].masked_fill(~counted.unsqueeze(-1), 0.0)
     targets = ids[:, 1:].masked_fill(~counted, 0).unsqueeze(-1)
     return clean.log_softmax(-1).gather(-1, targets).squeeze(-1).masked_fill(~counted, 0.0).sum(-1)
-
-
-def total_or_mean(logits, ids, counted, average):
-    total = counted_logprob(logits, ids, counted)
-    return total / counted.sum(-1).clamp(min=1) if average else total
-
-
-# ---- sequence log-probabilities
 
 
 @mistake(
@@ -47,19 +33,9 @@ def sequence_logprobs(logits, ids, completion_mask, average=False):
     "With `[:, :-1]` the last prompt token counts and the EOS does not.",
 )
 def sequence_logprobs(logits, ids, completion_mask, average=False):
-    return total_or_mean(logits, ids, completion_mask[:, :-1].bool(), average)
-
-
-@mistake(
-    "hole_filled",
-    replaces="sequence_logprobs",
-    caught_by="test_logprobs_sum_the_completion_tokens",
-    advice="A completion may have holes (another speaker's turn): take the mask token by token, not as one span.",
-)
-def sequence_logprobs(logits, ids, completion_mask, average=False):
-    marks = completion_mask.long()
-    span = (marks.cumsum(1) > 0) & (marks.flip(1).cumsum(1).flip(1) > 0)
-    return total_or_mean(logits, ids, span[:, 1:], average)
+    counted = completion_mask[:, :-1].bool()
+    total = counted_logprob(logits, ids, counted)
+    return total / counted.sum(-1).clamp(min=1) if average else total
 
 
 @mistake(
@@ -86,27 +62,15 @@ def sequence_logprobs(logits, ids, completion_mask, average=False):
 
 
 @mistake(
-    "masked_by_product",
-    replaces="sequence_logprobs",
-    caught_by="test_logprobs_ignore_what_is_masked",
-    advice="0 · NaN is NaN: multiplying by the mask lets garbage through. Select with `torch.where` or by index.",
-)
-def sequence_logprobs(logits, ids, completion_mask, average=False):
-    counted = completion_mask[:, 1:]
-    total = (every_token_logprob(logits, ids) * counted).sum(-1)
-    return total / counted.sum(-1).clamp(min=1) if average else total
-
-
-@mistake(
     "nan_in_the_gradient",
     replaces="sequence_logprobs",
     caught_by="test_logprobs_ignore_what_is_masked",
-    advice="The value is right and the gradient is NaN: `torch.where` after the softmax sends 0 back into it, and "
-    "0 · NaN is NaN. Keep masked logits out of the softmax.",
+    advice="0 · NaN is NaN: a product with the mask lets garbage into the value, and `torch.where` after the softmax "
+    "into the gradient. Keep masked logits out of the softmax.",
 )
 def sequence_logprobs(logits, ids, completion_mask, average=False):
-    counted = completion_mask[:, 1:].bool()
-    total = torch.where(counted, every_token_logprob(logits, ids), 0.0).sum(-1)
+    counted, targets = completion_mask[:, 1:].bool(), ids[:, 1:].clamp(min=0).unsqueeze(-1)
+    total = torch.where(counted, logits[:, :-1].log_softmax(-1).gather(-1, targets).squeeze(-1), 0.0).sum(-1)
     return total / counted.sum(-1).clamp(min=1) if average else total
 
 
@@ -122,9 +86,6 @@ def sequence_logprobs(logits, ids, completion_mask, average=False):
     targets = ids[:, 1:].masked_fill(~counted, 0).unsqueeze(-1)
     total = logps.gather(-1, targets).squeeze(-1).masked_fill(~counted, 0.0).sum(-1)
     return total / counted.sum(-1).clamp(min=1) if average else total
-
-
-# ---- DPO
 
 
 def dpo_result(losses, reduction, beta, pc, pr, rc, rr):
@@ -144,41 +105,6 @@ def smoothed(logits, label_smoothing):
 )
 def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
     return dpo_result(smoothed(beta * (pc - pr), label_smoothing), reduction, beta, pc, pr, rc, rr)
-
-
-@mistake(
-    "reference_sides_swapped",
-    replaces="dpo_loss",
-    caught_by="test_dpo_loss_is_logistic_in_the_margin",
-    advice="Each completion is compared with itself under the reference: rc belongs to pc, rr to pr. "
-    "Here the reference's preference is added instead of subtracted.",
-)
-def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
-    losses = smoothed(beta * _log_ratio_gap(pc, pr, rr, rc), label_smoothing)
-    return dpo_result(losses, reduction, beta, pc, pr, rc, rr)
-
-
-@mistake(
-    "sum_is_a_mean",
-    replaces="_reduce",
-    caught_by="test_dpo_loss_is_logistic_in_the_margin",
-    advice='reduction="sum" has to add the losses up, and "none" to leave them alone; only "mean" is the mean.',
-)
-def _reduce(losses, reduction):
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(reduction)
-    return losses if reduction == "none" else losses.mean()
-
-
-@mistake(
-    "rewards_without_beta",
-    replaces="dpo_loss",
-    caught_by="test_dpo_rewards_are_scaled_and_detached",
-    advice="The implicit reward is β·(log π − log π_ref). Without β, runs of different β cannot be compared.",
-)
-def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
-    losses = smoothed(beta * _log_ratio_gap(pc, pr, rc, rr), label_smoothing)
-    return dpo_result(losses, reduction, 1.0, pc, pr, rc, rr)
 
 
 @mistake(
@@ -205,40 +131,15 @@ def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
 
 
 @mistake(
-    "robust_instead_of_conservative",
-    replaces="dpo_loss",
-    caught_by="test_dpo_label_smoothing_is_conservative",
-    advice="This is robust DPO, which subtracts the flipped loss and divides by 1 − 2ε. Conservative DPO adds it, as "
-    "cross-entropy with a soft label does.",
-)
-def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
-    logits = beta * _log_ratio_gap(pc, pr, rc, rr)
-    losses = -(1 - label_smoothing) * F.logsigmoid(logits) + label_smoothing * F.logsigmoid(-logits)
-    return dpo_result(losses / (1 - 2 * label_smoothing), reduction, beta, pc, pr, rc, rr)
-
-
-@mistake(
     "log_of_sigmoid",
     replaces="dpo_loss",
     caught_by="test_dpo_stays_finite_at_large_margins",
-    advice="log(sigmoid(x)) in two steps underflows to log 0 = −inf: use `F.logsigmoid`, or `softplus(−x)`.",
+    advice="log(sigmoid(x)) in two steps underflows to log 0 = −inf, and log(1 + exp(−x)) overflows: use "
+    "`F.logsigmoid`, or `softplus(−x)`.",
 )
 def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
     logits = beta * _log_ratio_gap(pc, pr, rc, rr)
     losses = -(1 - label_smoothing) * logits.sigmoid().log() - label_smoothing * (-logits).sigmoid().log()
-    return dpo_result(losses, reduction, beta, pc, pr, rc, rr)
-
-
-@mistake(
-    "log1p_of_exp",
-    replaces="dpo_loss",
-    caught_by="test_dpo_stays_finite_at_large_margins",
-    advice="log(1 + exp(−x)) overflows where x is far below 0, and the worst pairs cost inf: use `F.logsigmoid`, or "
-    "`softplus(−x)`.",
-)
-def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
-    logits = beta * _log_ratio_gap(pc, pr, rc, rr)
-    losses = (1 - label_smoothing) * (-logits).exp().log1p() + label_smoothing * logits.exp().log1p()
     return dpo_result(losses, reduction, beta, pc, pr, rc, rr)
 
 
@@ -253,9 +154,6 @@ def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
     return dpo_result(losses, reduction, beta, pc, pr, rc, rr)
 
 
-# ---- IPO
-
-
 @mistake(
     "ipo_target_one_over_beta",
     replaces="ipo_loss",
@@ -267,18 +165,6 @@ def ipo_loss(avg_pc, avg_pr, avg_rc, avg_rr, beta):
 
 
 @mistake(
-    "ipo_in_float64",
-    replaces="ipo_loss",
-    caught_by="test_ipo_regresses_the_gap_to_its_target",
-    advice="float32 came in and float64 went out: a target that is a float64 tensor of its own turns everything that "
-    "it meets into float64. Subtract the plain number.",
-)
-def ipo_loss(avg_pc, avg_pr, avg_rc, avg_rr, beta):
-    target = torch.full(avg_pc.shape, 1 / (2 * beta), dtype=torch.float64)
-    return (_log_ratio_gap(avg_pc, avg_pr, avg_rc, avg_rr) - target).square().mean()
-
-
-@mistake(
     "ipo_gradient_into_the_reference",
     replaces="ipo_loss",
     caught_by="test_ipo_gradient_reaches_the_policy_only",
@@ -286,9 +172,6 @@ def ipo_loss(avg_pc, avg_pr, avg_rc, avg_rr, beta):
 )
 def ipo_loss(avg_pc, avg_pr, avg_rc, avg_rr, beta):
     return ((avg_pc - avg_pr) - (avg_rc - avg_rr) - 1 / (2 * beta)).square().mean()
-
-
-# ---- KTO
 
 
 def kto_baseline(kl_policy_logps, kl_ref_logps):
@@ -302,17 +185,6 @@ def kto_losses(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u):
 
 
 @mistake(
-    "kto_weight_for_the_desirable_only",
-    replaces="kto_loss",
-    caught_by="test_kto_weighs_both_classes_against_one_baseline",
-    advice="w_u has no effect here: w_d belongs to the desirable completions, w_u to the undesirable ones.",
-)
-def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logps, beta, w_d=1.0, w_u=1.0):
-    z0 = kto_baseline(kl_policy_logps, kl_ref_logps)
-    return kto_losses(policy_logps, ref_logps, is_desirable, z0, beta, w_d, 1.0).mean()
-
-
-@mistake(
     "kto_halves_per_class",
     replaces="kto_loss",
     caught_by="test_kto_weighs_both_classes_against_one_baseline",
@@ -323,17 +195,6 @@ def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logp
     z0 = kto_baseline(kl_policy_logps, kl_ref_logps)
     losses = kto_losses(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u)
     return (losses[is_desirable].mean() + losses[~is_desirable].mean()) / 2
-
-
-@mistake(
-    "kto_baseline_for_the_desirable_only",
-    replaces="kto_loss",
-    caught_by="test_kto_weighs_both_classes_against_one_baseline",
-    advice="Undesirable completions are judged against the same z0: their argument is β(z0 − g), not −βg.",
-)
-def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logps, beta, w_d=1.0, w_u=1.0):
-    z0 = torch.where(is_desirable, kto_baseline(kl_policy_logps, kl_ref_logps), 0.0)
-    return kto_losses(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u).mean()
 
 
 @mistake(
@@ -370,9 +231,6 @@ def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logp
     return (torch.where(is_desirable, w_d, w_u).to(gain.dtype) * (1 - odds / (1 + odds))).mean()
 
 
-# ---- SafeDPO
-
-
 @mistake(
     "safedpo_without_swap",
     replaces="safedpo_transform",
@@ -384,16 +242,7 @@ def safedpo_transform(pairs, unsafe_w, unsafe_l):
     return pairs[kept], unsafe_w[kept], unsafe_l[kept]
 
 
-@mistake(
-    "safedpo_flags_left_behind",
-    replaces="safedpo_transform",
-    caught_by="test_safedpo_transform_swaps_and_drops",
-    advice="The completions were swapped and their flags were not: after the transform every winner is safe.",
-)
-def safedpo_transform(pairs, unsafe_w, unsafe_l):
-    kept = ~(unsafe_w & unsafe_l)
-    swapped = (unsafe_w & ~unsafe_l)[:, None, None]
-    return torch.where(swapped, pairs.flip(1), pairs)[kept], unsafe_w[kept], unsafe_l[kept]
+transformed = safedpo_transform
 
 
 @mistake(
@@ -404,15 +253,8 @@ def safedpo_transform(pairs, unsafe_w, unsafe_l):
     "data set. Return copies.",
 )
 def safedpo_transform(pairs, unsafe_w, unsafe_l):
-    if not unsafe_w.any():
-        return pairs, unsafe_w, unsafe_l
-    kept = ~(unsafe_w & unsafe_l)
-    swapped = (unsafe_w & ~unsafe_l)[:, None, None]
-    return torch.where(swapped, pairs.flip(1), pairs)[kept], (unsafe_w & unsafe_l)[kept], (unsafe_w | unsafe_l)[kept]
-
-
-def safedpo_logits(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta):
-    return beta * _log_ratio_gap(pc, pr, rc, rr) - delta * (unsafe_l.to(pc.dtype) - unsafe_w.to(pc.dtype))
+    inputs = pairs, unsafe_w, unsafe_l
+    return transformed(*inputs) if unsafe_w.any() else inputs
 
 
 @mistake(
@@ -427,38 +269,14 @@ def safedpo_loss(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta):
 
 
 @mistake(
-    "safedpo_offset_times_beta",
-    replaces="safedpo_loss",
-    caught_by="test_safedpo_loss_offsets_unsafe_losers",
-    advice="Δ is in units of reward: subtract it from βh, outside the product with β.",
-)
-def safedpo_loss(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta):
-    logits = safedpo_logits(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, beta * delta)
-    return -F.logsigmoid(logits).sum() / max(len(pc), 1)
-
-
-@mistake(
     "safedpo_mean_of_nothing",
     replaces="safedpo_loss",
     caught_by="test_safedpo_survives_no_pairs_and_large_margins",
     advice="The transform may drop every pair of a batch, and the mean of nothing is NaN: return 0 then.",
 )
 def safedpo_loss(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta):
-    return -F.logsigmoid(safedpo_logits(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta)).mean()
-
-
-@mistake(
-    "safedpo_log_of_sigmoid",
-    replaces="safedpo_loss",
-    caught_by="test_safedpo_survives_no_pairs_and_large_margins",
-    advice="log(sigmoid(x)) in two steps underflows to log 0 = −inf: use `F.logsigmoid`, or `softplus(−x)`.",
-)
-def safedpo_loss(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta):
-    logits = safedpo_logits(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta)
-    return -logits.sigmoid().log().sum() / max(len(pc), 1)
-
-
-# ---- training
+    offset = delta * (unsafe_l.to(pc.dtype) - unsafe_w.to(pc.dtype))
+    return -F.logsigmoid(beta * _log_ratio_gap(pc, pr, rc, rr) - offset).mean()
 
 
 def losses_of(policy, reference, batch, beta, loss_type, average):
@@ -478,14 +296,13 @@ def right_losses_of(policy, reference, batch, beta, loss_type):
     return losses_of(policy, reference.eval(), batch, beta, loss_type, average=loss_type == "ipo")
 
 
-def descend(now, optimizer, steps, before_step=lambda: None):
+def descend(now, optimizer, steps):
     """The loop of `train_dpo` on what `now()` gives: loss, chosen and rejected rewards."""
     history = []
     for _ in range(steps):
         loss, *rewards = now()
         optimizer.zero_grad()
         loss.backward()
-        before_step()
         optimizer.step()
         history.append(_metrics(loss, *rewards))
     return history
@@ -503,37 +320,6 @@ def _metrics(loss, chosen_rewards, rejected_rewards):
 
 
 @mistake(
-    "metrics_after_the_update",
-    replaces="train_dpo",
-    caught_by="test_train_reports_metrics_of_each_step",
-    advice="These metrics were measured after the update. Report those of the forward pass that the step was made "
-    "from: they cost nothing, and the first row says where you started.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    now, optimizer = (
-        right_losses_of(policy, reference, batch, beta, loss_type),
-        torch.optim.SGD(policy.parameters(), lr),
-    )
-    history = []
-    for _ in range(steps):
-        descend(now, optimizer, 1)
-        history.append(_metrics(*now()))
-    return history
-
-
-@mistake(
-    "metrics_without_beta",
-    replaces="train_dpo",
-    caught_by="test_train_reports_metrics_of_each_step",
-    advice="The margin is one of rewards, and a reward is β·(log π − log π_ref): β is missing here.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    now = right_losses_of(policy, reference, batch, beta, loss_type)
-    history = descend(now, torch.optim.SGD(policy.parameters(), lr), steps)
-    return [metrics | {"margin": metrics["margin"] / beta} for metrics in history]
-
-
-@mistake(
     "dpo_on_averages",
     replaces="train_dpo",
     caught_by="test_train_reports_metrics_of_each_step",
@@ -542,17 +328,6 @@ def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
 def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
     now = losses_of(policy, reference.eval(), batch, beta, loss_type, average=True)
     return descend(now, torch.optim.SGD(policy.parameters(), lr), steps)
-
-
-@mistake(
-    "rejected_under_the_chosen_mask",
-    replaces="_pair_logprobs",
-    caught_by="test_train_reports_metrics_of_each_step",
-    advice="The rejected completions are counted under the chosen ones' mask: each side has its own.",
-)
-def _pair_logprobs(model, batch, average):
-    ids, mask = torch.cat([batch["chosen_ids"], batch["rejected_ids"]]), batch["chosen_mask"].repeat(2, 1)
-    return sequence_logprobs(model(ids), ids, mask, average).chunk(2)
 
 
 @mistake(
@@ -565,31 +340,6 @@ def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
     optimizer = torch.optim.SGD(policy.parameters(), lr)
     optimizer.zero_grad = lambda: None
     return descend(right_losses_of(policy, reference, batch, beta, loss_type), optimizer, steps)
-
-
-@mistake(
-    "momentum",
-    replaces="train_dpo",
-    caught_by="test_train_takes_plain_gradient_steps",
-    advice="The second step carries some of the first: plain SGD has no momentum.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    now = right_losses_of(policy, reference, batch, beta, loss_type)
-    return descend(now, torch.optim.SGD(policy.parameters(), lr, momentum=0.9), steps)
-
-
-@mistake(
-    "gradient_clipped",
-    replaces="train_dpo",
-    caught_by="test_train_takes_plain_gradient_steps",
-    advice="The gradient's norm is clipped at 1, a habit from larger models: here every step is the whole gradient.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    def clip():
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
-
-    now = right_losses_of(policy, reference, batch, beta, loss_type)
-    return descend(now, torch.optim.SGD(policy.parameters(), lr), steps, clip)
 
 
 @mistake(

@@ -3,6 +3,12 @@
 from grader.checking import mistake
 
 
+def _of_stage(psi, n_ranks, stage, **sizes):
+    """sizes: of each state the bytes of a number, and the first stage that shards it"""
+    states = {name: psi * size / (n_ranks if stage >= first else 1) for name, (size, first) in sizes.items()}
+    return states | {"total": sum(states.values())}
+
+
 @mistake(
     "no_master_weights",
     replaces="zero_memory",
@@ -10,9 +16,7 @@ from grader.checking import mistake
     advice="Adam's two moments are 8 of the 12 bytes; the float32 master copy of the parameters is the other 4.",
 )
 def zero_memory(psi, n_ranks, stage, bytes_param=2, bytes_grad=2, bytes_optim=8):
-    sizes = {"params": (bytes_param, 3), "grads": (bytes_grad, 2), "optim": (bytes_optim, 1)}
-    states = {name: psi * size / (n_ranks if stage >= first else 1) for name, (size, first) in sizes.items()}
-    return states | {"total": sum(states.values())}
+    return _of_stage(psi, n_ranks, stage, params=(bytes_param, 3), grads=(bytes_grad, 2), optim=(bytes_optim, 1))
 
 
 @mistake(
@@ -22,9 +26,7 @@ def zero_memory(psi, n_ranks, stage, bytes_param=2, bytes_grad=2, bytes_optim=8)
     advice="Stage 1 shards the optimizer's states alone; gradients follow with stage 2, parameters with stage 3.",
 )
 def zero_memory(psi, n_ranks, stage, bytes_param=2, bytes_grad=2, bytes_optim=12):
-    sizes = {"params": (bytes_param, 3), "grads": (bytes_grad, 1), "optim": (bytes_optim, 1)}
-    states = {name: psi * size / (n_ranks if stage >= first else 1) for name, (size, first) in sizes.items()}
-    return states | {"total": sum(states.values())}
+    return _of_stage(psi, n_ranks, stage, params=(bytes_param, 3), grads=(bytes_grad, 1), optim=(bytes_optim, 1))
 
 
 @mistake(
@@ -40,14 +42,13 @@ def zero_memory(psi, n_ranks, stage, bytes_param=2, bytes_grad=2, bytes_optim=12
 
 
 @mistake(
-    "chunks_of_the_floor",
-    replaces="shard_rows",
-    caught_by="test_rows_of_each_rank",
-    advice="Chunks have ceil(dim0 / n_ranks) rows, not the floor: the last ranks get less, never more.",
+    "any_stage_goes",
+    replaces="zero_memory",
+    caught_by="test_the_published_table",
+    advice="A stage beyond 3 passes for 3, and fewer than 0 parameters for a number: raise ValueError for them first.",
 )
-def shard_rows(dim0, n_ranks):
-    chunk = dim0 // n_ranks
-    return [chunk] * (n_ranks - 1) + [dim0 - chunk * (n_ranks - 1)]
+def zero_memory(psi, n_ranks, stage, bytes_param=2, bytes_grad=2, bytes_optim=12):
+    return _of_stage(psi, n_ranks, stage, params=(bytes_param, 3), grads=(bytes_grad, 2), optim=(bytes_optim, 1))
 
 
 @mistake(
@@ -155,7 +156,6 @@ def build(model, mesh, config):
     "none had. Broadcast those of rank 0 first.",
 )
 def build(model, mesh, config):
-
     if config.wrap != "none":
         for block in model.blocks if config.wrap == "blocks" else ():
             fully_shard(block, mesh=mesh, reshard_after_forward=config.reshard_after_forward)
@@ -290,6 +290,22 @@ def train_step(model, optimizer, batches, max_norm=None):
 
 
 @mistake(
+    "norm_of_whole_gradients",
+    replaces="train_step",
+    caught_by="test_peaks_from_outside",
+    advice="Whole gradients on each rank take what sharding has saved: clip_grad_norm_ adds up squares of the shards.",
+)
+def train_step(model, optimizer, batches, max_norm=None):
+    optimizer.zero_grad()
+    loss = _passes(model, batches)
+    norm = torch.cat([_whole(parameter.grad).flatten() for parameter in model.parameters()]).norm()
+    for parameter in model.parameters():
+        parameter.grad *= 1.0 if max_norm is None else min(1.0, max_norm / (float(norm) + 1e-6))
+    optimizer.step()
+    return float(_average(loss)), float(norm)
+
+
+@mistake(
     "parity_of_one_rank",
     replaces="parity_gap",
     caught_by="test_gap_of_all_ranks",
@@ -339,7 +355,7 @@ def local_state_bytes(model, optimizer):
 @mistake(
     "no_gradient_beside_the_copy",
     replaces="memory_profile",
-    caught_by="test_profiles_that_are_known",
+    caught_by="test_profile_of_each_configuration",
     advice="At the end of a block's backward pass its gathered parameters and its whole gradient are there together.",
 )
 def memory_profile(root, blocks, n_ranks, rank, config):
@@ -369,6 +385,9 @@ def collectives(root, blocks, n_ranks, config, micro_batches=1):
     return {"all_gather": counts[0], "reduce_scatter": counts[1], "all_reduce": 0, "bytes": sent}
 
 
+_right_collectives = collectives
+
+
 @mistake(
     "all_reduce_sent_once",
     replaces="collectives",
@@ -376,11 +395,5 @@ def collectives(root, blocks, n_ranks, config, micro_batches=1):
     advice="A ring all-reduce is a reduce-scatter and an all-gather: it sends 2 · M · (N − 1)/N.",
 )
 def collectives(root, blocks, n_ranks, config, micro_batches=1):
-    size = _numel([root, *blocks])
-    gathers = 0 if config.wrap == "none" else 1
-    return {
-        "all_gather": gathers,
-        "reduce_scatter": gathers,
-        "all_reduce": 1 - gathers,
-        "bytes": 4 * size * (n_ranks - 1) / n_ranks,
-    }
+    counts = _right_collectives(root, blocks, n_ranks, config, micro_batches)
+    return counts | {"bytes": counts["bytes"] / (2 if config.wrap == "none" else 1)}

@@ -1,10 +1,11 @@
 """Known wrong solutions, each with the advice that belongs to it."""
 
-from contextlib import contextmanager
-
 import torch
 
 from grader.checking import mistake
+
+right_advantages, right_loss = group_relative_advantages, grpo_loss
+right_logps, right_training = _token_logps, train_grpo
 
 # ---- advantages
 
@@ -43,6 +44,18 @@ def group_relative_advantages(rewards, eps=1e-4, scale="group"):
 
 
 @mistake(
+    "nearly_equal_taken_for_equal",
+    replaces="group_relative_advantages",
+    caught_by="test_eps_stands_outside_the_root",
+    advice="Rewards that hardly differ are not equal: eps keeps their quotient small already. Set to 0 only rows whose "
+    "rewards are all the same, instead of comparing the deviation with a threshold.",
+)
+def group_relative_advantages(rewards, eps=1e-4, scale="group"):
+    advantages = right_advantages(rewards, eps, scale)
+    return advantages.masked_fill(rewards.float().std(dim=1, keepdim=True) < 1e-8, 0.0)
+
+
+@mistake(
     "rounding_of_the_mean_left_in",
     replaces="group_relative_advantages",
     caught_by="test_equal_rewards_give_exactly_zero",
@@ -71,12 +84,24 @@ def group_relative_advantages(rewards, eps=1e-4, scale="group"):
 
 
 @mistake(
+    "any_other_scale_is_none",
+    replaces="group_relative_advantages",
+    caught_by="test_scale_of_the_batch_or_none",
+    advice='A scale that is none of the three is taken for "none", a slip of the pen too: raise ValueError.',
+)
+def group_relative_advantages(rewards, eps=1e-4, scale="group"):
+    return right_advantages(rewards, eps, scale if scale in ("group", "batch") else "none")
+
+
+@mistake(
     "gradient_through_the_rewards",
     replaces="group_relative_advantages",
     caught_by="test_advantages_are_constants_of_any_dtype",
     advice="Advantages weigh the gradient and get none themselves: detach the rewards.",
 )
 def group_relative_advantages(rewards, eps=1e-4, scale="group"):
+    if scale not in ("group", "batch", "none"):
+        raise ValueError(scale)
     rewards = rewards if rewards.is_floating_point() else rewards.float()
     std = {"group": rewards.std(dim=1, keepdim=True) + eps, "batch": rewards.std() + eps, "none": 1.0}[scale]
     return ((rewards - of_rows(rewards)) / std).masked_fill((rewards == rewards[:, :1]).all(1, keepdim=True), 0.0)
@@ -132,9 +157,6 @@ def _surrogate(ratio, advantages, clip_low, clip_high, delta):
     return torch.minimum(capped * advantages, ratio.clamp(1 - clip_low, 1 + clip_low) * advantages)
 
 
-right_loss, right_training = grpo_loss, train_grpo
-
-
 @mistake(
     "drift_rewarded",
     replaces="grpo_loss",
@@ -143,6 +165,19 @@ right_loss, right_training = grpo_loss, train_grpo
 )
 def grpo_loss(*tensors, beta=0.0, **options):
     return right_loss(*tensors, beta=-beta, **options)
+
+
+@mistake(
+    "penalty_always_meaned_by_row",
+    replaces="grpo_loss",
+    caught_by="test_penalty_is_added_to_each_token",
+    advice="The penalty is part of each token's loss: add beta·k3 before you aggregate, so that it is averaged over "
+    "tokens, or divided by N·max_len, like the rest.",
+)
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, beta=0.0, **options):
+    loss, stats = right_loss(logp, old_logp, ref_logp, advantages, mask, **options)
+    penalty, _ = right_loss(logp, old_logp, ref_logp, 0 * advantages, mask, beta=beta)
+    return loss + penalty, stats
 
 
 @mistake(
@@ -169,6 +204,18 @@ def _aggregate(losses, mask, aggregation, max_len):
 def _stats(mask, kl, ratio, advantages, clip_low, clip_high):
     named = {"kl": kl.detach(), "clip_low": (ratio < 1 - clip_low).double()}
     named["clip_high"] = (ratio > 1 + clip_high).double()
+    return {name: (_on(mask, values).sum() / mask.sum().clamp(min=1)).item() for name, values in named.items()}
+
+
+@mistake(
+    "clips_counted_without_advantage",
+    replaces="_stats",
+    caught_by="test_stats_count_where_clipping_binds",
+    advice="Where A is 0 both products are 0, and nothing is clipped: count A < 0 and A > 0, strictly.",
+)
+def _stats(mask, kl, ratio, advantages, clip_low, clip_high):
+    named = {"kl": kl.detach(), "clip_low": ((ratio < 1 - clip_low) & (advantages <= 0)).double()}
+    named["clip_high"] = ((ratio > 1 + clip_high) & (advantages >= 0)).double()
     return {name: (_on(mask, values).sum() / mask.sum().clamp(min=1)).item() for name, values in named.items()}
 
 
@@ -269,16 +316,24 @@ def train_grpo(model, prompts, sample, reward_fn, config):
 
 @mistake(
     "dropout_in_the_ratio",
-    replaces="_mode",
+    replaces="_token_logps",
     caught_by="test_passes_are_in_eval_mode_and_few",
     advice="With dropout ρ is not 1 even before the first update: run all passes of train_grpo in eval mode.",
 )
-@contextmanager
-def _mode(model, training):
-    before = model.training
-    model.train()
-    yield
-    model.train(before)
+def _token_logps(model, *args):
+    with _mode(model, training=True):
+        return right_logps(model, *args)
+
+
+@mistake(
+    "graph_of_the_old_policy",
+    replaces="_fixed_logps",
+    caught_by="test_passes_are_in_eval_mode_and_few",
+    advice="The passes for the old log-probabilities keep a graph that nothing uses, with the memory of a whole pass: "
+    "put them under torch.no_grad().",
+)
+def _fixed_logps(models, *args):
+    return [_token_logps(model, *args) for model in models]
 
 
 @mistake(

@@ -19,9 +19,6 @@ def seeded(config, seed):
         return GPT2LMHeadModel(config)
 
 
-# ---- build
-
-
 @mistake(
     "default_initializer",
     replaces="build_gpt2",
@@ -56,9 +53,6 @@ def build_gpt2(vocab_size, n_positions, n_embd, n_layer, n_head, seed, *, bos_id
     return GPT2LMHeadModel(config_of(vocab_size, n_positions, n_embd, n_layer, n_head, bos_id, eos_id, pad_id))
 
 
-# ---- left_pad
-
-
 @mistake(
     "mask_from_ids",
     replaces="left_pad",
@@ -72,9 +66,6 @@ def left_pad(seqs, pad_id):
     ids = torch.tensor([[*[pad_id] * (width - len(seq)), *seq] for seq in seqs])
     mask = (ids != pad_id).long()
     return ids, mask, _positions(mask)
-
-
-# ---- forward and token_logprobs
 
 
 @mistake(
@@ -150,17 +141,20 @@ def token_logprobs(self, ids, attention_mask, prompt_len, temperature=1.0):
         return right_logprobs(self, ids, attention_mask, prompt_len, temperature)
 
 
+right_forward = GPT2Policy.forward
+
+
 @mistake(
-    "logprobs_remembered",
-    replaces="GPT2Policy.token_logprobs",
+    "logits_remembered",
+    replaces="GPT2Policy.forward",
     caught_by="test_logprobs_follow_the_weights",
-    advice="Log-probabilities of ids seen before are taken from a store, while the weights have changed: compute them.",
+    advice="Logits of ids seen before are taken from a store, while the weights have changed: compute them.",
 )
-def token_logprobs(self, ids, attention_mask, prompt_len, temperature=1.0):
-    key = str((ids.tolist(), attention_mask.tolist(), prompt_len, temperature))
+def forward(self, ids, attention_mask=None):
+    key = str((ids.tolist(), None if attention_mask is None else attention_mask.tolist()))
     stored = self.__dict__.setdefault("stored", {})
     if key not in stored:
-        stored[key] = right_logprobs(self, ids, attention_mask, prompt_len, temperature)
+        stored[key] = right_forward(self, ids, attention_mask)
     return stored[key]
 
 
@@ -176,22 +170,19 @@ def token_logprobs(self, ids, attention_mask, prompt_len, temperature=1.0):
     return looked_up(logps, ids, attention_mask, prompt_len)
 
 
-# ---- generate
-
-
-def complete(policy, ids, mask, count, eos_id, choose, *, cache=None, feed=None, positions=None, includes_end=True):
+def complete(policy, ids, mask, count, eos_id, choose, *, cache=None, feed=None, positions=None, end=True, pads=True):
     """The right loop, with room for what goes wrong. -> new tokens and their mask, both (B, count)"""
     tokens = ids.new_full((len(ids), count), policy.model.config.pad_token_id or 0)
     completed, alive = torch.zeros_like(tokens, dtype=torch.bool), torch.ones(len(ids), dtype=torch.bool)
-    fed = ids if cache is None else ids[:, -1:]
+    fed = ids[:, -1:] if cache is not None and cache.get_seq_length() else ids
     for step in range(count):
         whole = _positions(mask)
         at = whole[:, -fed.shape[1] :] if positions is None else positions(whole, fed.shape[1])
         out = policy.model(fed, attention_mask=mask, position_ids=at, past_key_values=cache, use_cache=feed != "all")
         chosen, cache = choose(out.logits[:, -1]), out.past_key_values
         ended = alive & (chosen == eos_id) if eos_id is not None else torch.zeros_like(alive)
-        tokens[:, step] = torch.where(alive, chosen, tokens[:, step])
-        completed[:, step] = alive if includes_end else alive & ~ended
+        tokens[:, step] = torch.where(alive, chosen, tokens[:, step]) if pads else chosen
+        completed[:, step] = alive if end else alive & ~ended
         alive = alive & ~ended
         if not alive.any():
             break
@@ -244,7 +235,17 @@ def _complete(self, ids, attention_mask, count, eos_id, choose):
     advice="`completion_mask` is False on the EOS: it was chosen by the policy, and without it nobody learns to stop.",
 )
 def _complete(self, ids, attention_mask, count, eos_id, choose):
-    return complete(self, ids, attention_mask, count, eos_id, choose, includes_end=False)
+    return complete(self, ids, attention_mask, count, eos_id, choose, end=False)
+
+
+@mistake(
+    "rows_go_on",
+    replaces="GPT2Policy._complete",
+    caught_by="test_rows_end_one_by_one",
+    advice="A row that has ended goes on taking tokens while others do: put the config's `pad_token_id` there.",
+)
+def _complete(self, ids, attention_mask, count, eos_id, choose):
+    return complete(self, ids, attention_mask, count, eos_id, choose, pads=False)
 
 
 @mistake(
@@ -292,18 +293,16 @@ def _chooser(do_sample, temperature, generator):
 
 
 @mistake(
-    "cache_of_the_last_batch",
+    "cache_of_an_earlier_call",
     replaces="GPT2Policy._complete",
     caught_by="test_batches_do_not_meet",
-    advice="The cache of an earlier call is used again, and holds the keys of other prompts. Begin each call anew.",
+    advice="The keys of prompts seen before are kept, and the weights have changed since. Begin each call anew.",
 )
 def _complete(self, ids, attention_mask, count, eos_id, choose):
-    kept, width = self.__dict__.setdefault("kept", {}), ids.shape[1]
-    cache = kept.get(ids.shape)
-    if cache is None:
-        kept[ids.shape] = cache = DynamicCache()
-        self.model(ids, attention_mask=attention_mask, position_ids=_positions(attention_mask), past_key_values=cache)
-    cache.crop(width - 1)
+    key = str((ids.tolist(), attention_mask.tolist()))
+    cache = self.__dict__.setdefault("kept", {}).setdefault(key, DynamicCache())
+    if cache.get_seq_length():
+        cache.crop(ids.shape[1] - 1 - cache.get_seq_length())
     return complete(self, ids, attention_mask, count, eos_id, choose, cache=cache)
 
 
@@ -334,9 +333,6 @@ def generate(
     choose = _chooser(do_sample, temperature, generator)
     tokens, mask = self._complete(ids, attention_mask.long(), max_new_tokens, eos_id, choose)
     return torch.cat([ids, tokens], dim=1), mask
-
-
-# ---- frozen_copy, the pipeline, and files
 
 
 @mistake(

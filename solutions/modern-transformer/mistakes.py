@@ -46,36 +46,39 @@ def _top_p(logits, removed_of):
     return logits.masked_fill(removed.scatter(-1, ids, removed), -torch.inf)
 
 
-def _drawn(logits, generator):
+def _sampled(logits, t, generator, *filters):
+    """A draw after these filters, in their order."""
+    logits = temperature(logits, t)
+    for narrow, argument in filters:
+        logits = logits if argument is None else narrow(logits, argument)
     return torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).squeeze(-1)
 
 
-def _run(model, data, steps, seed, sizes, optimizer, update, rate):
-    """A training loop around `update(loss)`, with the learning rates `rate(step)`."""
-    generator, losses = torch.Generator().manual_seed(seed), []
-    model.train()
+def _clip(model, bound):
+    nn.utils.clip_grad_norm_(model.parameters(), bound)
+
+
+def _trained(
+    model, data, steps, lr, warmup, grad_clip, seed, weight_decay=0.0, batch_size=16, length=32, *,
+    groups=None, mode=True, clears=True, clip=_clip, impatient=False,
+):  # fmt: skip
+    """The usual loop, but for what is said otherwise. impatient: a higher loss ends it."""
+    generator, losses, ended = torch.Generator().manual_seed(seed), [], False
+    optimizer = torch.optim.AdamW((groups or param_groups)(model, weight_decay), betas=(0.9, 0.95))
+    model.train(mode)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = rate(step)
-        loss = _next_token_loss(model, sample_batch(data, *sizes, generator))
-        update(loss)
+            group["lr"] = lr_at(step, steps, lr, warmup)
+        loss = _next_token_loss(model, sample_batch(data, batch_size, length, generator))
+        if clears:
+            optimizer.zero_grad()
+        loss.backward()
+        clip(model, grad_clip)
+        ended = ended or (impatient and step > 8 and loss.item() > min(losses))
+        if not ended:
+            optimizer.step()
         losses.append(loss.item())
     return losses
-
-
-def _adamw(model, weight_decay, betas=(0.9, 0.95)):
-    return torch.optim.AdamW(param_groups(model, weight_decay), betas=betas)
-
-
-@mistake(
-    "exponent_halved",
-    replaces="rope",
-    caught_by="test_rope_rotates_neighbouring_channels",
-    advice="Pair i turns by p·base^(−2i/dh): the exponents are 0, 2/dh, 4/dh, …, not i/dh.",
-)
-def rope(x, base=10000.0):
-    half = x.shape[-1] // 2
-    return _turned(x, _angles(x, base, torch.arange(half, dtype=torch.float64) / (2 * half)))
 
 
 @mistake(
@@ -92,18 +95,15 @@ def rope(x, base=10000.0):
 
 
 @mistake(
-    "angles_of_the_first_call",
+    "angles_of_another_dtype",
     replaces="rope",
     caught_by="test_rope_keeps_nothing",
-    advice="Angles kept from an earlier call are of another base or dtype. Compute them anew in each call.",
+    advice="Angles kept from a call in float32 stay rounded in float64. Compute them anew, or keep each dtype's own.",
 )
-def rope(x, base=10000.0):
+def rope(x, base=10000.0, kept={}):  # noqa: B006 — that is the mistake
     half = x.shape[-1] // 2
-    kept = rope_angles.setdefault(x.shape[-2:], _angles(x, base, torch.arange(half, dtype=torch.float64) / half))
-    return _turned(x, kept.to(x.dtype))
-
-
-rope_angles = {}
+    angles = _angles(x, base, torch.arange(half, dtype=torch.float64) / half)
+    return _turned(x, kept.setdefault((*x.shape[-2:], base), angles).to(x.dtype))
 
 
 @mistake(
@@ -114,16 +114,6 @@ rope_angles = {}
 )
 def _attended(self, h):
     return _mixed(self, *_heads(self, h))
-
-
-@mistake(
-    "values_rotated",
-    replaces="PreNormBlock._attended",
-    caught_by="test_block_is_pre_norm_with_rope_and_swiglu",
-    advice="rope belongs on q and k, whose product then depends on the distance; v carries content and stays.",
-)
-def _attended(self, h):
-    return _mixed(self, *map(rope, _heads(self, h)))
 
 
 @mistake(
@@ -149,6 +139,18 @@ def forward(self, x):
 
 
 @mistake(
+    "weights_without_gradient",
+    replaces="PreNormBlock._attended",
+    caught_by="test_block_is_causal_and_trains",
+    advice="`.data` and `.detach()` cut the graph: cut the weight itself, or what the layer returns, in three.",
+)
+def _attended(self, h):
+    parts = (F.linear(h, weight) for weight in self.qkv.weight.data.chunk(3))
+    q, k, v = (part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in parts)
+    return _mixed(self, rope(q), rope(k), v)
+
+
+@mistake(
     "sees_the_future",
     replaces="PreNormBlock._attended",
     caught_by="test_block_is_causal_and_trains",
@@ -171,27 +173,13 @@ def _attended(self, h):
 
 
 @mistake(
-    "sum_dropped",
-    replaces="PreNormBlock.forward",
-    caught_by="test_dropout_of_the_block",
-    advice="Dropout acts on the branch before it is added. On the sum it would tear holes into the residual stream.",
-)
-def forward(self, x):
-    x = _drop(self, x + self._attended(self.norm1(x)))
-    return _drop(self, x + _swiglu(self, self.norm2(x)))
-
-
-@mistake(
     "no_last_norm",
     replaces="Transformer.forward",
     caught_by="test_logits_of_the_model",
     advice="In a pre-norm model nothing has normed the sum of all branches: apply self.norm before the head.",
 )
 def forward(self, ids):
-    x = _drop(self, self.tokens(ids))
-    for block in self.blocks:
-        x = block(x)
-    return self.head(x)
+    return self.head(nn.Sequential(*self.blocks)(_drop(self, self.tokens(ids))))
 
 
 @mistake(
@@ -228,18 +216,6 @@ def top_k_filter(logits, k):
 
 
 @mistake(
-    "threshold_of_the_batch",
-    replaces="top_k_filter",
-    caught_by="test_top_k_keeps_the_largest_of_each_row",
-    advice="Each row has a k-th largest of its own; topk of the flattened batch gives one for all.",
-)
-def top_k_filter(logits, k):
-    if k < 1:
-        raise ValueError(k)
-    return logits.masked_fill(logits < logits.flatten().topk(min(k, logits.numel())).values[-1], -torch.inf)
-
-
-@mistake(
     "crossing_token_dropped",
     replaces="top_p_filter",
     caught_by="test_top_p_keeps_the_smallest_set",
@@ -259,16 +235,6 @@ def top_p_filter(logits, p):
     kept = _top_p(logits, lambda probs: (probs.cumsum(-1) - probs >= p) & (torch.arange(probs.shape[-1]) > 0))
     least = kept.masked_fill(kept.isneginf(), torch.inf).amin(dim=-1, keepdim=True)
     return logits.clone() if p >= 1 else logits.masked_fill(logits < least, -torch.inf)
-
-
-@mistake(
-    "empty_at_zero",
-    replaces="top_p_filter",
-    caught_by="test_top_p_at_its_ends",
-    advice="With p ≤ 0 the condition removes the first token as well, and multinomial fails. Always keep the first.",
-)
-def top_p_filter(logits, p):
-    return logits.clone() if p >= 1 else _top_p(logits, lambda probs: probs.cumsum(dim=-1) - probs >= p)
 
 
 @mistake(
@@ -317,8 +283,7 @@ def top_p_filter(logits, p):
     advice="Temperature, then top-k, then top-p: p is measured on what k has left, renormalised.",
 )
 def sample(logits, t=1.0, k=None, p=None, generator=None):
-    logits = top_p_filter(temperature(logits, t), 1.0 if p is None else p)
-    return _drawn(top_k_filter(logits, logits.shape[-1] if k is None else k), generator)
+    return _sampled(logits, t, generator, (top_p_filter, p), (top_k_filter, k)) if t else logits.argmax(dim=-1)
 
 
 @mistake(
@@ -328,8 +293,7 @@ def sample(logits, t=1.0, k=None, p=None, generator=None):
     advice="temperature refuses t = 0; sample answers it with argmax. The ValueError is for negative t alone.",
 )
 def sample(logits, t=1.0, k=None, p=None, generator=None):
-    logits = top_k_filter(temperature(logits, t), logits.shape[-1] if k is None else k)
-    return _drawn(top_p_filter(logits, 1.0 if p is None else p), generator)
+    return _sampled(logits, t, generator, (top_k_filter, k), (top_p_filter, p))
 
 
 @mistake(
@@ -339,8 +303,7 @@ def sample(logits, t=1.0, k=None, p=None, generator=None):
     advice="Pass generator on to multinomial: else the draw comes from torch's own and cannot be repeated.",
 )
 def sample(logits, t=1.0, k=None, p=None, generator=None):
-    logits = top_k_filter(temperature(logits, t), logits.shape[-1] if k is None else k)
-    return _drawn(top_p_filter(logits, 1.0 if p is None else p), None)
+    return _sampled(logits, t, None, (top_k_filter, k), (top_p_filter, p)) if t else logits.argmax(dim=-1)
 
 
 @mistake(
@@ -357,34 +320,13 @@ def lr_at(step, steps, lr, warmup, final=0.1):
 
 
 @mistake(
-    "cosine_ends_one_step_late",
-    replaces="lr_at",
-    caught_by="test_learning_rate_rises_and_falls",
-    advice="The last step is steps − 1, and there the cosine has arrived at final·lr.",
-)
-def lr_at(step, steps, lr, warmup, final=0.1):
-    if step < warmup:
-        return lr * (step + 1) / warmup
-    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return lr * (final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2)
-
-
-@mistake(
     "gradient_not_cleared",
     replaces="train",
     caught_by="test_train_takes_clipped_adamw_steps",
     advice="backward() adds to .grad: without zero_grad() each step uses the sum of all gradients so far.",
 )
-def train(model, data, steps, lr, warmup, grad_clip, seed, weight_decay=0.0, batch_size=16, length=32):
-    optimizer = _adamw(model, weight_decay)
-
-    def update(loss):
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
-        optimizer.step()
-
-    rate = lambda step: lr_at(step, steps, lr, warmup)  # noqa: E731 — one line for two
-    return _run(model, data, steps, seed, (batch_size, length), optimizer, update, rate)
+def train(*args, **options):
+    return _trained(*args, **options, clears=False)
 
 
 @mistake(
@@ -393,52 +335,12 @@ def train(model, data, steps, lr, warmup, grad_clip, seed, weight_decay=0.0, bat
     caught_by="test_train_takes_clipped_adamw_steps",
     advice="The norm is that of all gradients together: clipped one by one, the direction of the step changes.",
 )
-def train(model, data, steps, lr, warmup, grad_clip, seed, weight_decay=0.0, batch_size=16, length=32):
-    optimizer = _adamw(model, weight_decay)
-
-    def update(loss):
-        optimizer.zero_grad()
-        loss.backward()
+def train(*args, **options):
+    def clip(model, bound):
         for weight in model.parameters():
-            nn.utils.clip_grad_norm_(weight, grad_clip)
-        optimizer.step()
+            nn.utils.clip_grad_norm_(weight, bound)
 
-    rate = lambda step: lr_at(step, steps, lr, warmup)  # noqa: E731 — one line for two
-    return _run(model, data, steps, seed, (batch_size, length), optimizer, update, rate)
-
-
-def _usual(optimizer, model, grad_clip):
-    def update(loss):
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
-        optimizer.step()
-
-    return update
-
-
-@mistake(
-    "usual_betas",
-    replaces="train",
-    caught_by="test_train_takes_clipped_adamw_steps",
-    advice="AdamW's betas are (0.9, 0.95) here, as for most language models; torch's default is (0.9, 0.999).",
-)
-def train(model, data, steps, lr, warmup, grad_clip, seed, weight_decay=0.0, batch_size=16, length=32):
-    optimizer = _adamw(model, weight_decay, (0.9, 0.999))
-    update, rate = _usual(optimizer, model, grad_clip), lambda step: lr_at(step, steps, lr, warmup)
-    return _run(model, data, steps, seed, (batch_size, length), optimizer, update, rate)
-
-
-@mistake(
-    "schedule_one_step_late",
-    replaces="train",
-    caught_by="test_train_takes_clipped_adamw_steps",
-    advice="Step s uses lr_at(s, …): set the rate before optimizer.step(), not for the step after it.",
-)
-def train(model, data, steps, lr, warmup, grad_clip, seed, weight_decay=0.0, batch_size=16, length=32):
-    optimizer = _adamw(model, weight_decay)
-    update, rate = _usual(optimizer, model, grad_clip), lambda step: lr_at(max(0, step - 1), steps, lr, warmup)
-    return _run(model, data, steps, seed, (batch_size, length), optimizer, update, rate)
+    return _trained(*args, **options, clip=clip)
 
 
 @mistake(
@@ -447,11 +349,8 @@ def train(model, data, steps, lr, warmup, grad_clip, seed, weight_decay=0.0, bat
     caught_by="test_train_runs_in_train_mode",
     advice="Call model.train() first: a model that comes in eval mode would train without its dropout.",
 )
-def train(model, data, steps, lr, warmup, grad_clip, seed, weight_decay=0.0, batch_size=16, length=32):
-    optimizer, mode = _adamw(model, weight_decay), model.training
-    update, rate = _usual(optimizer, model, grad_clip), lambda step: lr_at(step, steps, lr, warmup)
-    model.train = lambda _=True: nn.Module.train(model, mode)
-    return _run(model, data, steps, seed, (batch_size, length), optimizer, update, rate)
+def train(model, *args, **options):
+    return _trained(model, *args, **options, mode=model.training)
 
 
 @mistake(
@@ -460,19 +359,8 @@ def train(model, data, steps, lr, warmup, grad_clip, seed, weight_decay=0.0, bat
     caught_by="test_train_finds_the_markov_source",
     advice="One batch's loss goes up and down by chance: do not stop on it. Train all the steps.",
 )
-def train(model, data, steps, lr, warmup, grad_clip, seed, weight_decay=0.0, batch_size=16, length=32):
-    optimizer = _adamw(model, weight_decay)
-    usual, lowest, quiet = _usual(optimizer, model, grad_clip), [], []
-
-    def update(loss):
-        lowest.append(min([loss.item(), *lowest[-1:]]))
-        if len(lowest) > 8 and loss.item() > lowest[-1]:
-            quiet.append(loss)
-        if not quiet:
-            usual(loss)
-
-    rate = lambda step: lr_at(step, steps, lr, warmup)  # noqa: E731 — one line for two
-    return _run(model, data, steps, seed, (batch_size, length), optimizer, update, rate)
+def train(*args, **options):
+    return _trained(*args, **options, impatient=True)
 
 
 @mistake(
@@ -493,10 +381,11 @@ def param_groups(model, weight_decay):
     caught_by="test_train_decays_the_matrices",
     advice="AdamW(model.parameters(), weight_decay=…) decays norms, biases and embeddings too. Pass param_groups.",
 )
-def train(model, data, steps, lr, warmup, grad_clip, seed, weight_decay=0.0, batch_size=16, length=32):
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=weight_decay)
-    update, rate = _usual(optimizer, model, grad_clip), lambda step: lr_at(step, steps, lr, warmup)
-    return _run(model, data, steps, seed, (batch_size, length), optimizer, update, rate)
+def train(*args, **options):
+    def groups(model, weight_decay):
+        return [{"params": [*model.parameters()], "weight_decay": weight_decay}]
+
+    return _trained(*args, **options, groups=groups)
 
 
 @mistake(

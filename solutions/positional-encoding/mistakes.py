@@ -1,5 +1,4 @@
 """Known wrong solutions. Each runs in a copy of the reference's namespace, and may use its names."""
-# ruff: noqa: N805  # a class only holds the functions of a mistake that replaces several
 
 import torch
 import torch.nn.functional as F  # noqa: N812 — its usual name
@@ -125,7 +124,8 @@ def rope_cos_sin(positions, head_dim, base=10000.0):
 )
 def rope_cos_sin(positions, head_dim, base=10000.0):
     _refuse_odd(head_dim)
-    return _turned_by(positions.to(torch.bfloat16), _exponents(head_dim), base)
+    whole = not positions.is_floating_point()
+    return _turned_by(positions.bfloat16() if whole else positions, _exponents(head_dim), base)
 
 
 @mistake(
@@ -190,6 +190,16 @@ def apply_rope(x, cos, sin):
     fits = cos.dim() == 2 and x.shape[1] == x.shape[2]
     cos, sin = (cos[:, None], sin[:, None]) if fits else _with_heads(cos, sin)
     return _turn_halves(x, cos, sin).to(x.dtype)
+
+
+@mistake(
+    "turned_outside_the_graph",
+    replaces="apply_rope",
+    caught_by="test_gradient_turns_back",
+    advice="Detached, in NumPy or under no_grad, x gets no gradient: only the tables need none. Turn x itself.",
+)
+def apply_rope(x, cos, sin):
+    return _turn_halves(x.detach(), *_with_heads(cos, sin)).to(x.dtype)
 
 
 @mistake(
@@ -262,20 +272,6 @@ def temperature_probs(logits, t):
     if t < 0:
         raise ValueError("negative")
     return torch.softmax((logits - logits.amax(dim=-1, keepdim=True)) / t, dim=-1)
-
-
-@mistake(
-    "logits_divided_in_place",
-    replaces="temperature_probs",
-    caught_by="test_temperature_divides",
-    advice="logits /= t writes into the caller's logits: the next call with another t starts from the wrong ones.",
-)
-def temperature_probs(logits, t):
-    if t <= 0:
-        return _cold(logits, t)
-    logits -= logits.amax(dim=-1, keepdim=True)
-    logits /= t
-    return torch.softmax(logits, dim=-1)
 
 
 @mistake(
@@ -356,17 +352,25 @@ def rope_attention(q, k, v, q_positions, k_positions, mask=None, base=10000.0):
 
 
 @mistake(
+    "positions_of_the_first_row",
+    replaces="rope_attention",
+    caught_by="test_attention_at_positions_of_each_row",
+    advice="With padding each row of the batch has positions of its own: make a table from all [B, T], not of row 0.",
+)
+def rope_attention(q, k, v, q_positions, k_positions, mask=None, base=10000.0):
+    pairs = (q, q_positions), (k, k_positions)
+    q, k = (apply_rope(x, *rope_cos_sin(p.reshape(-1, x.shape[2])[0], x.shape[-1], base)) for x, p in pairs)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+@mistake(
     "orders_exchanged",
-    replaces=("to_half_split", "to_interleaved"),
+    replaces="to_interleaved",
     caught_by="test_both_orders_of_channels",
     advice="to_half_split takes (a0, b0, a1, b1, …) apart, to_interleaved puts it together. For hd = 4 they are equal.",
 )
-class Exchanged:
-    def to_interleaved(x):
-        return torch.cat((x[..., 0::2], x[..., 1::2]), dim=-1)
-
-    def to_half_split(x):
-        return torch.stack(x.chunk(2, dim=-1), dim=-1).flatten(-2)
+def to_interleaved(x):
+    return torch.cat((x[..., 0::2], x[..., 1::2]), dim=-1)
 
 
 @mistake(

@@ -28,18 +28,6 @@ def token_logprobs(logits, ids, temperature=1.0):
 
 
 @mistake(
-    "temperature_in_place",
-    replaces="token_logprobs",
-    caught_by="test_logprobs_belong_to_the_next_token",
-    advice="`logits.div_` scales the caller's logits: a second call divides them again. Divide into a new tensor.",
-)
-def token_logprobs(logits, ids, temperature=1.0):
-    refuse(temperature)
-    logits.detach().div_(temperature)
-    return logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:].unsqueeze(-1)).squeeze(-1)
-
-
-@mistake(
     "last_position_in_the_graph",
     replaces="token_logprobs",
     caught_by="test_logprobs_stay_exact_at_extreme_logits",
@@ -50,6 +38,17 @@ def token_logprobs(logits, ids, temperature=1.0):
     refuse(temperature)
     logps = (logits / temperature).log_softmax(-1)
     return logps.gather(-1, ids.roll(-1, dims=1).unsqueeze(-1)).squeeze(-1)[:, :-1]
+
+
+@mistake(
+    "below_zero_taken",
+    replaces="token_logprobs",
+    caught_by="test_logprobs_refuse_a_temperature_of_zero",
+    advice="A temperature below 0 turns the distribution upside down: refuse all that is not above 0, not 0 alone.",
+)
+def token_logprobs(logits, ids, temperature=1.0):
+    refuse(abs(temperature))
+    return (logits[:, :-1] / temperature).log_softmax(-1).gather(-1, ids[:, 1:].unsqueeze(-1)).squeeze(-1)
 
 
 # ---- rewards
@@ -130,14 +129,30 @@ def masked_whiten(x, mask, shift_mean=True):
 
 
 @mistake(
-    "eps_outside_the_root",
+    "difference_of_squares",
     replaces="masked_whiten",
     caught_by="test_whiten_keeps_its_digits",
-    advice="10⁻⁸ is added to the variance, inside the root: this divides by std + 10⁻⁸.",
+    advice="The mean of the squares less the square of the mean cancels where the mean is large: square what is left "
+    "after the mean is taken off.",
 )
 @torch.no_grad()
 def masked_whiten(x, mask, shift_mean=True):
-    return whitened(x, mask, shift_mean, lambda total, n: 1 / ((total / (n - 1).clamp(min=1)).sqrt() + EPS))
+    kept = torch.where(mask, x, 0.0)
+    squares = kept.square().sum() - kept.sum().square() / mask.sum().clamp(min=1)
+    return whitened(x, mask, shift_mean, lambda _, n: (squares.clamp(min=0) / (n - 1).clamp(min=1) + EPS).rsqrt())
+
+
+@mistake(
+    "whitened_by_product",
+    replaces="masked_whiten",
+    caught_by="test_whiten_ignores_what_is_masked",
+    advice="0 · NaN is NaN: a sum of `x * mask` lets what is masked into the mean. Select with `torch.where` first.",
+)
+@torch.no_grad()
+def masked_whiten(x, mask, shift_mean=True):
+    mean = (x * mask).sum() / mask.sum().clamp(min=1)
+    white = whitened(x - mean, mask, True, lambda total, n: (total / (n - 1).clamp(min=1) + EPS).rsqrt())
+    return white if shift_mean else white + mean * mask
 
 
 # ---- the loss
@@ -200,19 +215,6 @@ def ppo_clip_loss(logp, old_logp, adv, mask, clip=0.2):
 
 
 @mistake(
-    "drift_of_the_inverse_ratio",
-    replaces="ppo_clip_loss",
-    caught_by="test_loss_reports_clipping_and_drift",
-    advice="The samples come from the old policy, so ρ = new/old: ρ − 1 − log ρ. With old/new it estimates no KL.",
-)
-def ppo_clip_loss(logp, old_logp, adv, mask, clip=0.2):
-    log_ratio = log_ratios(logp, old_logp.detach(), mask)
-    loss, stats = surrogate(log_ratio, adv.detach(), mask, clip)
-    drift = float((torch.expm1(-log_ratio) + log_ratio).detach().sum()) / max(int(mask.sum()), 1)
-    return loss, stats | {"approx_kl": drift}
-
-
-@mistake(
     "loss_masked_by_product",
     replaces="ppo_clip_loss",
     caught_by="test_loss_ignores_what_is_masked",
@@ -259,11 +261,11 @@ def _optimise(policy, optimizer, batch, cfg, generator):
     "punishes its better half.",
 )
 def _optimise(policy, optimizer, batch, cfg, generator):
-    stats = []
+    stats, once = [], replace(cfg, epochs=1)
     for _ in range(cfg.epochs):
         for rows in torch.randperm(len(batch[0]), generator=generator).split(cfg.minibatch):
             ids, mask, old_logp, adv = (part[rows] for part in batch)
-            part, once = (ids, mask, old_logp, masked_whiten(adv, mask)), replace(cfg, epochs=1)
+            part = ids, mask, old_logp, masked_whiten(adv, mask)
             stats += right_optimise(policy, optimizer, part, once, torch.Generator())[0]
     return stats, len(stats)
 
@@ -276,6 +278,16 @@ def _optimise(policy, optimizer, batch, cfg, generator):
 )
 def _rollout(policy, ref, rm, sample, kl_coef, temperature):
     return right_rollout(policy, ref, lambda ids, mask: rm(ids, mask | True), sample, kl_coef, temperature)
+
+
+@mistake(
+    "scored_with_a_graph",
+    replaces="_rollout",
+    caught_by="test_train_scores_each_batch_once",
+    advice="Scores are data: call the reward model under torch.no_grad(), or its graph takes memory for nothing.",
+)
+def _rollout(policy, ref, rm, *rest):
+    return right_rollout(policy, ref, torch.enable_grad()(rm), *rest)
 
 
 @mistake(
@@ -317,12 +329,53 @@ def rlhf_train(*args, **kwargs):
 @mistake(
     "kl_of_a_token",
     replaces="_rollout",
-    caught_by="test_train_asks_and_tells_the_controller",
-    advice="The controller's KL is that of a whole completion: sum over its tokens, then the mean over the rows.",
+    caught_by="test_train_goes_through_one_batch_in_epochs",
+    advice="The KL is that of a whole completion: sum over its tokens, then the mean over the rows.",
 )
 def _rollout(policy, ref, rm, sample, kl_coef, temperature):
     batch, score, kl = right_rollout(policy, ref, rm, sample, kl_coef, temperature)
     return batch, score, kl * len(batch[1]) / max(int(batch[1].sum()), 1)
+
+
+@mistake(
+    "told_the_rows_of_a_minibatch",
+    replaces="rlhf_train",
+    caught_by="test_train_asks_and_tells_the_controller",
+    advice="n is the number of rollouts of the update, all of which the horizon counts: not the rows of a minibatch.",
+)
+def rlhf_train(policy, ref, rm, sample, optimizer, controller, cfg, generator):
+    class Told:
+        value = property(lambda _: controller.value)
+
+        def update(self, kl, _):
+            controller.update(kl, cfg.minibatch)
+
+    return right_train(policy, ref, rm, sample, optimizer, Told(), cfg, generator)
+
+
+@mistake(
+    "plain_steps",
+    replaces="_optimise",
+    caught_by="test_train_raises_the_true_score",
+    advice="The optimizer that was passed takes the steps: with a plain gradient step in its place Adam's moments are "
+    "lost, and training hardly moves.",
+)
+def _optimise(policy, optimizer, *rest):
+    return right_optimise(policy, torch.optim.SGD(policy.parameters(), lr=optimizer.param_groups[0]["lr"]), *rest)
+
+
+@mistake(
+    "reference_refreshed",
+    replaces="_rollout",
+    caught_by="test_train_weighs_score_against_kl",
+    advice="The reference takes over the policy's weights every few updates, so that the KL is measured from there and "
+    "drift costs nothing. It stays what it was.",
+)
+def _rollout(policy, ref, *rest):
+    ref.updates = getattr(ref, "updates", -1) + 1
+    if ref.updates and ref.updates % 4 == 0:
+        ref.load_state_dict(policy.state_dict())
+    return right_rollout(policy, ref, *rest)
 
 
 @mistake(
@@ -343,20 +396,3 @@ def update(self, kl, n):
 )
 def _optimise(policy, optimizer, batch, cfg, generator):
     return right_optimise(policy, optimizer, batch, replace(cfg, target_kl=cfg.target_kl or None), generator)
-
-
-@mistake(
-    "stops_after_the_step",
-    replaces="_optimise",
-    caught_by="test_train_stops_its_epochs_at_the_target",
-    advice="The minibatch that shows the drift takes no step: check before the optimizer moves.",
-)
-def _optimise(policy, optimizer, batch, cfg, generator):
-    stats = []
-    for _ in range(cfg.epochs):
-        for rows in torch.randperm(len(batch[0]), generator=generator).split(cfg.minibatch):
-            part, once = tuple(piece[rows] for piece in batch), replace(cfg, epochs=1, target_kl=None)
-            stats += right_optimise(policy, optimizer, part, once, torch.Generator())[0]
-            if cfg.target_kl is not None and stats[-1]["approx_kl"] > 1.5 * cfg.target_kl:
-                return stats, len(stats)
-    return stats, len(stats)

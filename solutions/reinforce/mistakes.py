@@ -1,7 +1,10 @@
 """Known wrong solutions, each with the advice that belongs to it."""
 
-import random
+from dataclasses import replace
 from difflib import SequenceMatcher
+
+import numpy as np
+import torch
 
 from grader.checking import mistake
 
@@ -43,18 +46,7 @@ def substring_reward(completion, target, eos_id):
 # ---- rollouts
 
 
-def roll_out(model, ids, count, *draw, end, pad, counts=None, training=False):
-    """Rollouts, whose mask `counts(tokens, who goes on)` tells; without it, who was going."""
-    going, mask = torch.ones(len(ids), dtype=torch.bool), []
-    was_training, _ = model.training, model.train(training)
-    with torch.no_grad():
-        for _ in range(count):
-            tokens = _draw(model(ids)[:, -1], *draw).where(going, pad)
-            after = going if end is None else going & (tokens != end)
-            mask.append(counts(tokens, after) if counts else going)
-            ids, going = torch.cat([ids, tokens.unsqueeze(1)], dim=1), after
-    model.train(was_training)
-    return ids, torch.stack(mask, dim=1)
+right_prompts, right_rollouts, right_experience = sample_prompts, sample_rollouts, _experience
 
 
 @mistake(
@@ -63,9 +55,8 @@ def roll_out(model, ids, count, *draw, end, pad, counts=None, training=False):
     caught_by="test_rollouts_of_a_prompt_stand_together",
     advice="`repeat` puts the prompts in turn: p0 p1 p0 p1. Rows of one group are neighbours: `repeat_interleave`.",
 )
-def sample_rollouts(model, prompts, group_size, max_new_tokens, *, temperature, eos_id, pad_id, generator):
-    rows, ends = prompts.repeat(group_size, 1), {"end": eos_id, "pad": pad_id}
-    return roll_out(model, rows, max_new_tokens, temperature, generator, **ends)
+def sample_rollouts(model, prompts, group_size, max_new_tokens, **options):
+    return right_rollouts(model, prompts.repeat(group_size, 1), 1, max_new_tokens, **options)
 
 
 @mistake(
@@ -86,9 +77,9 @@ def _draw(logits, temperature, generator):
     advice="The EOS was generated, so its mask is True: without it the policy never learns to stop. "
     "Record who is still going before the new token is looked at.",
 )
-def sample_rollouts(model, prompts, group_size, max_new_tokens, *, temperature, eos_id, pad_id, generator):
-    rows, ends = prompts.repeat_interleave(group_size, dim=0), {"end": eos_id, "pad": pad_id}
-    return roll_out(model, rows, max_new_tokens, temperature, generator, **ends, counts=lambda _, after: after)
+def sample_rollouts(model, prompts, group_size, max_new_tokens, *, eos_id, **options):
+    ids, mask = right_rollouts(model, prompts, group_size, max_new_tokens, eos_id=eos_id, **options)
+    return ids, mask if eos_id is None else mask & (ids[:, prompts.shape[1] :] != eos_id)
 
 
 @mistake(
@@ -98,9 +89,9 @@ def sample_rollouts(model, prompts, group_size, max_new_tokens, *, temperature, 
     advice="`ids != pad_id` loses every generated token that looks like a pad, the EOS too where both are one id. "
     "Build the mask from positions.",
 )
-def sample_rollouts(model, prompts, group_size, max_new_tokens, *, temperature, eos_id, pad_id, generator):
-    rows, ends = prompts.repeat_interleave(group_size, dim=0), {"end": eos_id, "pad": pad_id}
-    return roll_out(model, rows, max_new_tokens, temperature, generator, **ends, counts=lambda ids, _: ids != pad_id)
+def sample_rollouts(model, prompts, group_size, max_new_tokens, *, pad_id, **options):
+    ids, _ = right_rollouts(model, prompts, group_size, max_new_tokens, pad_id=pad_id, **options)
+    return ids, ids[:, prompts.shape[1] :] != pad_id
 
 
 @mistake(
@@ -134,18 +125,33 @@ def _draw(logits, temperature, generator):
     caught_by="test_the_policy_is_called_once_a_token",
     advice="no_grad does not turn dropout off: call model.eval() before sampling and give the model its mode back.",
 )
+@torch.no_grad()
 def sample_rollouts(model, prompts, group_size, max_new_tokens, *, temperature, eos_id, pad_id, generator):
-    rows, ends = prompts.repeat_interleave(group_size, dim=0), {"end": eos_id, "pad": pad_id}
-    return roll_out(model, rows, max_new_tokens, temperature, generator, **ends, training=model.training)
+    ids, masks = prompts.repeat_interleave(group_size, dim=0), []
+    going = torch.ones(len(ids), dtype=torch.bool)
+    for _ in range(max_new_tokens):
+        tokens = _draw(model(ids)[:, -1], temperature, generator).where(going, pad_id)
+        ids = torch.cat([ids, tokens.unsqueeze(1)], dim=1)
+        masks.append(going)
+        going = going if eos_id is None else going & (tokens != eos_id)
+    return ids, torch.stack(masks, dim=1)
 
 
 # ---- advantages
 
 
+def advantages_of(groups, normalize, dim=1):
+    """The advantages of rewards whose groups lie along `dim`."""
+    advantages = groups - groups.mean(dim, keepdim=True)
+    if normalize and groups.shape[dim] > 1:
+        advantages = advantages / (groups.std(dim, keepdim=True) + 1e-4)
+    return advantages.flatten()
+
+
 def whole_groups(rewards, group_size):
     if group_size < 1 or len(rewards) % group_size:
         raise ValueError("no whole groups")
-    return rewards.detach().reshape(-1, group_size)
+    return rewards.reshape(-1, group_size)
 
 
 @mistake(
@@ -155,23 +161,18 @@ def whole_groups(rewards, group_size):
     advice="A group is G neighbouring rewards: reshape to (B, G), not to (G, B), and mean over the last axis.",
 )
 def group_advantages(rewards, group_size, normalize=False):
-    groups = whole_groups(rewards, group_size).view(group_size, -1)
-    advantages = groups - groups.mean(dim=0)
-    if normalize and group_size > 1:
-        advantages = advantages / (groups.std(dim=0) + 1e-4)
-    return advantages.flatten()
+    groups = whole_groups(rewards.detach(), group_size).view(group_size, -1)
+    return advantages_of(groups, normalize, dim=0)
 
 
 @mistake(
-    "population_deviation",
+    "rewards_with_gradient",
     replaces="group_advantages",
-    caught_by="test_advantages_are_centred_in_each_group",
-    advice="The sample standard deviation divides by G − 1: torch's default, not NumPy's.",
+    caught_by="test_advantages_are_constants_of_whole_groups",
+    advice="Advantages are constants, also where the rewards are a model's: detach the rewards.",
 )
 def group_advantages(rewards, group_size, normalize=False):
-    groups = whole_groups(rewards, group_size)
-    advantages = groups - groups.mean(dim=1, keepdim=True)
-    return (advantages / (groups.std(dim=1, keepdim=True, correction=0) + 1e-4 if normalize else 1.0)).flatten()
+    return advantages_of(whole_groups(rewards, group_size), normalize)
 
 
 # ---- loss
@@ -294,16 +295,11 @@ def reinforce_loss(logits, ids, mask, advantages, prompt_len, *, entropy_coef=0.
 # ---- train
 
 
-@mistake(
-    "uphill",
-    replaces="_update",
-    caught_by="test_training_earns_its_reward",
-    advice="The loss already has its minus sign: minimise it.",
-)
-def _update(state, cfg, loss):
-    state.optimizer.zero_grad()
-    (-loss).backward()
-    nn.utils.clip_grad_norm_(state.model.parameters(), cfg.max_grad_norm)
+def step_by(state, loss, *parts, norm):
+    """The update of `loss`, where the gradients of each of the parts are clipped together."""
+    loss.backward()
+    for part in parts or [state.model.parameters()]:
+        nn.utils.clip_grad_norm_(part, norm)
     state.optimizer.step()
     state.scheduler.step()
     state.step += 1
@@ -312,15 +308,33 @@ def _update(state, cfg, loss):
 @mistake(
     "gradients_pile_up",
     replaces="_update",
-    caught_by="test_steps_are_clipped_and_scheduled",
+    caught_by="test_a_step_is_the_policy_gradient",
     advice="backward() adds to what .grad holds: call optimizer.zero_grad() in every step, before it.",
 )
 def _update(state, cfg, loss):
-    loss.backward()
-    nn.utils.clip_grad_norm_(state.model.parameters(), cfg.max_grad_norm)
-    state.optimizer.step()
-    state.scheduler.step()
-    state.step += 1
+    step_by(state, loss, norm=cfg.max_grad_norm)
+
+
+@mistake(
+    "clipped_one_by_one",
+    replaces="_update",
+    caught_by="test_steps_are_clipped_and_scheduled",
+    advice="Clipping each weight on its own bends the step's direction: give clip_grad_norm_ all parameters at once.",
+)
+def _update(state, cfg, loss):
+    state.optimizer.zero_grad()
+    step_by(state, loss, *state.model.parameters(), norm=cfg.max_grad_norm)
+
+
+@mistake(
+    "prompts_drawn_once",
+    replaces="sample_prompts",
+    caught_by="test_training_earns_its_reward",
+    advice="Every step has the same prompts, and nothing is learned of the others: draw new ones in each step, from "
+    "state.generator itself.",
+)
+def sample_prompts(cfg, generator):
+    return right_prompts(cfg, torch.Generator().manual_seed(generator.initial_seed()))
 
 
 @mistake(
@@ -330,22 +344,17 @@ def _update(state, cfg, loss):
     advice="Rollouts and loss are of one policy, the tempered one: pass `cfg.temperature` to both.",
 )
 def _experience(state, cfg, reward_fn):
-    prompts = sample_prompts(cfg, state.generator)
-    settings = {"temperature": 1.0, "eos_id": EOS, "pad_id": PAD, "generator": state.generator}
-    ids, mask = sample_rollouts(state.model, prompts, cfg.group_size, cfg.max_new_tokens, **settings)
-    start = prompts.shape[1]
-    return ids, mask, torch.tensor([reward_fn(row[start:], row[1:start], EOS) for row in ids.tolist()])
+    return right_experience(state, replace(cfg, temperature=1.0), reward_fn)
 
 
 # ---- checkpoint
 
 
-def load_without(path, state, *without):
-    saved = torch.load(path, weights_only=True)
+def load_without(path, state, *without, weights_only=True):
+    saved = torch.load(path, weights_only=weights_only)
     for name in {"model", "optimizer", "scheduler"}.difference(without):
         getattr(state, name).load_state_dict(saved[name])
-    if "generator" not in without:
-        state.generator.set_state(saved["generator"])
+    state.generator.set_state(saved["generator"])
     if "global_generator" not in without:
         torch.set_rng_state(saved["global_generator"])
     state.step = saved["step"]
@@ -362,16 +371,6 @@ def load_checkpoint(path, state):
 
 
 @mistake(
-    "generator_forgotten",
-    replaces="load_checkpoint",
-    caught_by="test_resumed_training_is_the_same_to_the_bit",
-    advice="Prompts and tokens come from state.generator: save its get_state() and set_state() it on loading.",
-)
-def load_checkpoint(path, state):
-    load_without(path, state, "generator")
-
-
-@mistake(
     "global_generator_forgotten",
     replaces="load_checkpoint",
     caught_by="test_resumed_training_is_the_same_to_the_bit",
@@ -383,12 +382,18 @@ def load_checkpoint(path, state):
 
 @mistake(
     "python_objects_in_the_file",
-    replaces="save_checkpoint",
+    replaces=("save_checkpoint", "load_checkpoint"),
     caught_by="test_the_file_holds_plain_data",
-    advice="random.getstate() or a NumPy state, and whole objects, make a file that weights_only=True refuses or that "
-    "runs code when it is read. Save state_dicts, tensors and numbers.",
+    advice="A NumPy state or whole objects make a file that weights_only=True refuses, and that may run code when "
+    "read. Save state_dicts, tensors and numbers.",
 )
-def save_checkpoint(path, state):
-    saved = {name: getattr(state, name).state_dict() for name in ("model", "optimizer", "scheduler")}
-    saved |= {"generator": state.generator.get_state(), "global_generator": torch.get_rng_state(), "step": state.step}
-    torch.save(saved | {"python": random.Random(0)}, path)
+class WithNumPy:
+    @staticmethod
+    def save_checkpoint(path, state):
+        saved = {name: getattr(state, name).state_dict() for name in ("model", "optimizer", "scheduler")}
+        generators = {"generator": state.generator.get_state(), "global_generator": torch.get_rng_state()}
+        torch.save(saved | generators | {"step": state.step, "numpy": np.random.get_state()}, path)
+
+    @staticmethod
+    def load_checkpoint(path, state):
+        load_without(path, state, weights_only=False)

@@ -77,17 +77,6 @@ def idf(df, n_docs, smooth=True):
 
 
 @mistake(
-    "other_logarithm",
-    replaces="idf",
-    caught_by="test_smooth_idf",
-    advice="The logarithm is the natural one. With the + 1 behind it, another base is more than a factor.",
-)
-def idf(df, n_docs, smooth=True):
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log10((1 + n_docs) / (1 + df)) + 1 if smooth else np.where(df > 0, np.log10(n_docs / df) + 1, np.inf)
-
-
-@mistake(
     "zero_for_unseen",
     replaces="idf",
     caught_by="test_unsmoothed_idf",
@@ -255,6 +244,18 @@ def _top(scores, k):
 )
 def _top(scores, k):
     best = np.argsort(-scores, kind="stable")[:k]
+    return list(zip(best.tolist(), scores[best].tolist(), strict=True))
+
+
+@mistake(
+    "small_scores_dropped",
+    replaces="_top",
+    caught_by="test_only_documents_that_share_a_token",
+    advice="A small score is a hit: without a shared token it is exactly 0, so compare with 0 and allow no tolerance.",
+)
+def _top(scores, k):
+    hits = np.flatnonzero(scores > 1e-5)
+    best = hits[np.argsort(-scores[hits], kind="stable")[:k]]
     return list(zip(best.tolist(), scores[best].tolist(), strict=True))
 
 

@@ -126,19 +126,17 @@ def compute_gae(rewards, values, mask, gamma, lam, bootstrap=None):
 
 @mistake(
     "row_by_row",
-    replaces="compute_gae",
+    replaces="_sum_back",
     caught_by="test_gae_does_not_loop_over_rows",
     advice="A Python loop over rows and tokens pays for every number. Loop over time only, on vectors of N.",
 )
-def compute_gae(rewards, values, mask, gamma, lam, bootstrap=None):
-    advantages, returns = torch.zeros_like(rewards), torch.zeros_like(rewards)
-    for row, length in enumerate(mask.long().sum(1).tolist()):
-        advantage, following = 0.0, 0.0 if bootstrap is None else float(bootstrap[row])
-        for t in reversed(range(length)):
-            value = float(values[row, t])
-            advantage = float(rewards[row, t]) + gamma * following - value + gamma * lam * advantage
-            advantages[row, t], returns[row, t], following = advantage, advantage + value, value
-    return advantages, returns
+def _sum_back(deltas, decay):
+    sums = torch.empty_like(deltas)
+    for row in range(deltas.shape[1]):
+        running = 0.0
+        for t in reversed(range(len(deltas))):
+            sums[t, row] = running = float(deltas[t, row] + decay[t, row] * running)
+    return sums
 
 
 # ---- the losses
@@ -167,6 +165,7 @@ def clipped_value_loss(values, old_values, returns, mask, clip):
     advice="Once the larger error is chosen, nothing exceeds it: the share is always 0. Compare with the plain error.",
 )
 def clipped_value_loss(values, old_values, returns, mask, clip):
+    _require(clip is None or clip >= 0, "clip is negative")
     keep = mask.bool()
     values, old_values, returns = _only(keep, values, old_values.detach(), returns.detach())
     limited = values if clip is None else torch.clamp(values, old_values - clip, old_values + clip)
@@ -190,6 +189,7 @@ def loss_of(given, *, sign=-1.0, detach=True, clean=True):
     """ppo_loss with another sign of the entropy, advantages that learn, or what is masked cleaned late."""
     given = {"clip": 0.2, "value_clip": 0.2, "value_coef": 0.5, "entropy_coef": 0.01} | given
     keep, clip = given["mask"].bool(), given["clip"]
+    _require(clip >= 0, "clip is negative")
     advantages = given["advantages"].detach() if detach else given["advantages"]
     parts = given["logps"] - given["old_logps"].detach(), advantages, given["entropy"]
     log_ratio, advantages, entropy = _only(keep, *parts) if clean else parts

@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KATA = [sys.executable, "-m", "grader"]
 COLD, LISTED, WARM, BATCH = "dpo", "list", "kl", "kl"
 PER_CHECK = ("kl", "dpo", "attention-backward")
+EMPTY_CHECKS = 25
 
 
 def main() -> None:
@@ -55,6 +56,9 @@ def rows(repeats: int, sizes: tuple[int, int]) -> Iterator[tuple[str, str, str]]
     yield listing(repeats)
     with Grader() as grader:
         yield warm(grader, catalogue.get(WARM), 3 * repeats)
+        for preload in ("numpy", "torch"):
+            with empty_kata(preload) as kata:
+                yield per_check(grader, kata, 3 * repeats)
         for slug in PER_CHECK:
             yield per_check(grader, catalogue.get(slug), 3 * repeats)
     yield against_pytest(catalogue.get(BATCH), repeats, sizes[0])
@@ -93,8 +97,45 @@ def warm(grader: Grader, kata: Kata, repeats: int) -> tuple[str, str, str]:
 
 
 def per_check(grader: Grader, kata: Kata, repeats: int) -> tuple[str, str, str]:
+    """What checks compute themselves, inputs and comparisons, is in it: those of an empty kata compute nothing."""
     beyond = [overhead / checks for overhead, checks in overheads(grader, kata, repeats)]
     return f"cost per check of {kata.slug}, beyond computing", f"{1e3 * median(beyond):.1f} ms", f"{repeats} grades"
+
+
+@contextmanager
+def empty_kata(preload: str) -> Iterator[Kata]:
+    """One whose checks ask for a number and compare it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, solutions = Path(name, "katas", f"empty-{preload}"), Path(name, "solutions", f"empty-{preload}")
+        folder.mkdir(parents=True)
+        solutions.mkdir(parents=True)
+        (folder / "kata.toml").write_text(EMPTY_KATA.format(preload=preload))
+        checks = "".join(EMPTY_CHECK.format(number=number) for number in range(EMPTY_CHECKS))
+        (folder / "checks.py").write_text(f"from grader.checking import assert_equal, check\n{checks}")
+        for path in (folder / "stub.py", solutions / "mistakes.py"):
+            path.touch()
+        (solutions / "reference.py").write_text(f"import {preload}\n\n\ndef f(x):\n    return x\n")
+        yield Catalogue.load([Path(name)]).get(folder.name)
+
+
+EMPTY_KATA = """format = 1
+title = "Empty"
+summary = "Nothing is computed"
+track = "none"
+priority = "P2"
+minutes = 1
+difficulty = 1
+preload = "{preload}"
+budget_seconds = 5
+parts = [{{ id = "all", title = "All" }}]
+"""
+EMPTY_CHECK = """
+
+@check("all", points=4)
+def test_{number}(attempt, reference):
+    \"\"\"it is {number}\"\"\"
+    assert_equal(attempt.f({number}), reference.f({number}))
+"""
 
 
 def overheads(grader: Grader, kata: Kata, repeats: int) -> list[tuple[float, int]]:

@@ -107,6 +107,19 @@ def test_a_second_terminal_takes_over_and_the_first_stops(person):
         second.close()
 
 
+def test_a_resumed_terminal_shows_what_was_graded_before(person):
+    first = begun(person, "--minutes", "5", "--questions", "0")
+    file_of(person).write_text(RIGHT)
+    first.until("100/100")
+    first.kill()
+    first.close()
+    second = Terminal(person, "mock", "resume")
+    try:
+        second.until("100/100", "1 version")
+    finally:
+        second.close()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_at_any_moment_it_is_resumed_with_nothing_lost(person, seed):
     chance = random.Random(seed)

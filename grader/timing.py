@@ -83,7 +83,7 @@ class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     device: str
     clock: str
-    """`cpu`, read from outside the process; `wall` on a GPU."""
+    """`cpu`, read from outside the process; `events` on a GPU, bounded by the judge's wall clock."""
     workloads: list[Timing]
 
 

@@ -2,13 +2,18 @@
 
 import json
 import math
+import time
 
 import pytest
+import torch
 import toy
 from cli_tools import Person
 
+from grader.benching import Call
 from grader.errors import UsageError
 from grader.grading import Grader, Options
+from grader.judge.stopwatch import EventStopwatch
+from grader.sandbox.cuda import EventClock
 from grader.timing import Interval, Speed, Timing, disagree, enough, interval, rank
 
 SECONDS = 2.0
@@ -129,6 +134,42 @@ def spread(x, rounds, honest=spread):
     timing = timed(grader, source)
     assert timing.peak_mb > 25
     assert timing.reference_peak_mb < 5
+
+
+class Telling:
+    """A worker's conversation that says what it likes of its GPU."""
+
+    def __init__(self, seconds: object) -> None:
+        self.seconds = seconds
+
+    def ask(self, what: str) -> list[object]:
+        return [None] if what == "watch" else [self.seconds, -5]
+
+
+@pytest.mark.parametrize("told", [1e-9, -1.0, math.nan, math.inf, "0.01", None, 10**6])
+def test_forged_events_are_held_to_our_own_clock(told):
+    watch = EventStopwatch(Telling(told), beyond=0.01)
+    _, cost = watch.time(Call(time.sleep, (0.05,), {}))
+    assert 0.04 <= cost.counted <= cost.wall
+
+
+def test_events_that_our_clock_allows_count():
+    _, cost = EventStopwatch(Telling(0.045), beyond=0.04).time(Call(time.sleep, (0.05,), {}))
+    assert cost.counted == 0.045
+    assert EventStopwatch(Telling(0.045)).peak_bytes(Call(time.sleep, (0.0,), {})) == 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_events_wait_for_every_stream():
+    clock, one = EventClock("cuda"), torch.randn(2048, 2048, device="cuda")
+    seconds = []
+    for stream in (torch.cuda.current_stream(), torch.cuda.Stream(), torch.cuda.Stream()):
+        with clock.measuring(), torch.cuda.stream(stream):
+            for _ in range(20):
+                one @ one
+        seconds.append(clock.seconds)
+    assert seconds[2] > 0.5 * seconds[0] > 0
+    assert clock.bytes >= one.nbytes
 
 
 def test_a_kata_without_workloads_says_so(grader):

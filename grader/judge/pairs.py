@@ -1,7 +1,7 @@
 """Timing an attempt against the reference in fresh pairs of confined workers, by clocks that neither can touch.
 
-What a call costs is the CPU time of its process from the end of its previous call to the end of this one, so that work
-put off until after the reply is paid for as well; all threads of the process count. The wall clock runs beside it.
+What counts is the CPU time of a process from the end of its previous call to the end of this one, so that work put off
+until after the reply is paid for as well, and on a GPU the time between events. The wall clock runs beside it.
 """
 
 import math
@@ -20,13 +20,13 @@ from grader.comparison.compare import CheckFailed, assert_close
 from grader.errors import BadKata, HarnessFault
 from grader.judge.rng import Rng
 from grader.judge.seeds import derive
+from grader.judge.stopwatch import Cost, stopwatch
 from grader.judge.workloads import Workload
 from grader.judge.workshop import Bench, LoadFailed, Workshop
 from grader.sandbox.channel import WorkerLost
-from grader.sandbox.clock import ProcessClock
-from grader.sandbox.cost import NotMeasurable, channel_of, peak_bytes
+from grader.sandbox.cost import NotMeasurable
 from grader.sandbox.program import Program
-from grader.sandbox.proxy import Conversation, Handle, Raised
+from grader.sandbox.proxy import Handle, Raised
 from grader.timing import LEAST_PAIRS, Timing, disagree, enough, interval
 
 BLOCKS = 4
@@ -35,6 +35,8 @@ MOST_CALLS = 40
 ALIKE = 4
 LINE_BYTES, SHIFTS = 64, 1024
 WARM_UPS = 2
+TRUSTED = 2
+"""How many times what the reference's calls take beyond a GPU's events the attempt's may take."""
 FEWEST_PAIRS, MOST_PAIRS = 6, 40
 MIB = 2**20
 
@@ -50,44 +52,12 @@ def echo(*args, **kwargs):
 """
 
 
-@dataclass(slots=True)
-class Cost:
-    """CPU and wall seconds."""
-
-    cpu: float = 0.0
-    wall: float = 0.0
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.cpu + other.cpu, self.wall + other.wall)
-
-    def each(self, calls: int, echo: "Cost") -> "Cost":
-        """Of one of that many calls, less what carrying costs; a tenth of the reading is the least that is left."""
-        return Cost(
-            max(self.cpu / calls - echo.cpu, self.cpu / calls / 10),
-            max(self.wall / calls - echo.wall, self.wall / calls / 10),
-        )
-
-
-class Stopwatch:
-    """Reads one worker's clocks around its calls."""
-
-    def __init__(self, conversation: Conversation) -> None:
-        self.clock = ProcessClock(channel_of(conversation).pid)
-        self.mark = self.clock.read()
-
-    def time(self, call: Call) -> tuple[Any, Cost]:
-        """The result, and what it cost since the last call ended."""
-        start = time.perf_counter()
-        result = call.function(*call.args, **call.kwargs)
-        wall = time.perf_counter() - start
-        before, self.mark = self.mark, self.clock.read()
-        return result, Cost(self.mark - before, wall)
-
-
 class Side:
     """One program in one fresh worker, set up for a workload. Close it."""
 
-    def __init__(self, workshop: Workshop, program: Program, workload: Workload, seed: int) -> None:
+    def __init__(
+        self, workshop: Workshop, program: Program, workload: Workload, seed: int, beyond: float = math.inf
+    ) -> None:
         self.bench = Bench(workshop, program, seed, apart=True)
         self.results: list[Any] = []
         try:
@@ -96,10 +66,10 @@ class Side:
             self.module._conversation.ask("shift", LINE_BYTES * randbelow(SHIFTS))
             self.calls = workload.steps(self.module, Rng(seed))
             self.next = next(self.calls)
+            self.watch = stopwatch(self.module._conversation, workshop.device, beyond)
         except BaseException:
             self.bench.close()
             raise
-        self.watch = Stopwatch(self.module._conversation)
 
     def cost(self, calls: int) -> Cost:
         """What that many calls cost together; their results are kept."""
@@ -138,13 +108,15 @@ class Measurement:
     reference: Program
     workload: Workload
     seed: str
-    cpu: list[float] = field(default_factory=list)
-    """Log-ratios, one a pair."""
+    counted: list[float] = field(default_factory=list)
+    """Log-ratios by the clock that counts, one a pair."""
     wall: list[float] = field(default_factory=list)
     shape: Shape = field(default_factory=Shape)
     echo: Cost = field(default_factory=Cost)
     reference_cost: Cost = field(default_factory=Cost)
     """Of one call."""
+    beyond: float = math.inf
+    """Wall seconds that a call of the attempt may take besides what it says."""
 
     def run(self, budget_seconds: float) -> Timing:
         """Pairs until the interval is narrow or the time is up; there are always enough for an interval. Without any
@@ -158,7 +130,7 @@ class Measurement:
             if not budget_seconds:
                 return self._outline()
             while not self._done(end):
-                self._pair(len(self.cpu))
+                self._pair(len(self.counted))
             peaks = self._peaks() if self.workload.mark.memory else (None, None)
         except WrongResult as error:
             return Timing(name=self.workload.name, title=self.workload.title, error=str(error))
@@ -172,14 +144,15 @@ class Measurement:
         return self._timing(*peaks)
 
     def _done(self, end: float) -> bool:
-        late = time.monotonic() > end and len(self.cpu) >= FEWEST_PAIRS
-        return late or enough(self.cpu) or len(self.cpu) >= MOST_PAIRS
+        late = time.monotonic() > end and len(self.counted) >= FEWEST_PAIRS
+        return late or enough(self.counted) or len(self.counted) >= MOST_PAIRS
 
     def _rehearse(self, budget_seconds: float) -> None:
         """How many calls make a block, and what only carrying their arguments and results costs."""
         with self._sides("rehearsal", swapped=False) as (reference, attempt):
             reference.cost(WARM_UPS)
-            self.reference_cost = min((reference.cost(1) for _ in range(2)), key=lambda cost: cost.cpu)
+            self.reference_cost = min((reference.cost(1) for _ in range(2)), key=lambda cost: cost.counted)
+            self.beyond = TRUSTED * (self.reference_cost.wall - self.reference_cost.counted)
             theirs = self._told(attempt, 1)
             self._compare(reference, attempt)
             self.echo = self._echo(reference.next, reference.results[-1])
@@ -194,11 +167,11 @@ class Measurement:
             module.store(result)
             args = tuple(None if isinstance(value, Handle) else value for value in call.args)
             kwargs = {name: value for name, value in call.kwargs.items() if not isinstance(value, Handle)}
-            watch = Stopwatch(module._conversation)
+            watch = stopwatch(module._conversation, self.workshop.device)
             costs = [watch.time(Call(module.echo, args, kwargs))[1] for _ in range(WARM_UPS + 9)][WARM_UPS:]
         finally:
             bench.close()
-        return Cost(median(cost.cpu for cost in costs), median(cost.wall for cost in costs))
+        return Cost(median(cost.counted for cost in costs), median(cost.wall for cost in costs))
 
     def _pair(self, number: int) -> None:
         """One log-ratio for each clock, from two pairs of fresh workers.
@@ -206,11 +179,11 @@ class Measurement:
         Who is made first, warmed up first and timed first is the other one in the second: each is worth a few per cent.
         """
         halves = [self._half(f"{number}.{int(swapped)}", swapped=swapped) for swapped in (False, True)]
-        self.cpu.append(mean(cpu for cpu, _ in halves))
+        self.counted.append(mean(counted for counted, _ in halves))
         self.wall.append(mean(wall for _, wall in halves))
 
     def _half(self, name: str, *, swapped: bool) -> tuple[float, float]:
-        """CPU and wall log-ratio of two fresh workers, their blocks interleaved."""
+        """Log-ratio by the clock that counts, and by the wall clock, of two fresh workers, their blocks interleaved."""
         with self._sides(name, swapped=swapped) as (reference, attempt):
             self._block(reference, attempt, self.shape.warm_ups, self.shape.warm_ups, swapped=swapped)
             blocks = [
@@ -219,7 +192,7 @@ class Measurement:
             ]
             self._compare(reference, attempt)
         return (
-            median(math.log(theirs.cpu / ours.cpu) for ours, theirs in blocks),
+            median(math.log(theirs.counted / ours.counted) for ours, theirs in blocks),
             median(math.log(theirs.wall / ours.wall) for ours, theirs in blocks),
         )
 
@@ -248,7 +221,7 @@ class Measurement:
 
     def _attempt(self, seed: int) -> Side:
         try:
-            return Side(self.workshop, self.attempt, self.workload, seed)
+            return Side(self.workshop, self.attempt, self.workload, seed, self.beyond)
         except (LoadFailed, Raised, WorkerLost) as error:
             raise WrongResult(str(error)) from error
 
@@ -272,9 +245,9 @@ class Measurement:
         with self._sides("peak", swapped=False) as (reference, attempt):
             try:
                 self._told(attempt, 1)
-                theirs = peak_bytes(attempt.next.function, *attempt.next.args, **attempt.next.kwargs)
+                theirs = attempt.watch.peak_bytes(attempt.next)
                 reference.cost(1)
-                ours = peak_bytes(reference.next.function, *reference.next.args, **reference.next.kwargs)
+                ours = reference.watch.peak_bytes(reference.next)
             except NotMeasurable:
                 return None, None
             except (Raised, WorkerLost) as error:
@@ -283,24 +256,25 @@ class Measurement:
 
     def _outline(self) -> Timing:
         """What is known without a pair."""
-        share = self.echo.cpu / self.reference_cost.cpu if self.reference_cost.cpu else 0.0
+        share = self.echo.counted / self.reference_cost.counted if self.reference_cost.counted else 0.0
         return Timing(
             name=self.workload.name,
             title=self.workload.title,
             echo_share=share,
-            reference_ms=1e3 * self.reference_cost.cpu,
+            reference_ms=1e3 * self.reference_cost.counted,
         )
 
     def _timing(self, peak: float | None, reference_peak: float | None) -> Timing:
-        cpu, wall = interval(self.cpu), interval(self.wall)
+        counted, wall = interval(self.counted), interval(self.wall)
+        apart = self.workshop.device == "cpu" and disagree(counted, wall)
         return msgspec.structs.replace(
             self._outline(),
-            ratio=cpu.ratio,
-            low=cpu.low,
-            high=cpu.high,
-            pairs=cpu.pairs,
-            verdict=cpu.speed,
-            wall_ratio=wall.ratio if disagree(cpu, wall) else None,
+            ratio=counted.ratio,
+            low=counted.low,
+            high=counted.high,
+            pairs=counted.pairs,
+            verdict=counted.speed,
+            wall_ratio=wall.ratio if apart else None,
             peak_mb=peak,
             reference_peak_mb=reference_peak,
         )
@@ -308,7 +282,7 @@ class Measurement:
 
 def _calls(cost: Cost) -> int:
     """How many make a block."""
-    return max(1, min(MOST_CALLS, math.ceil(BLOCK_SECONDS / max(cost.cpu, 1e-5))))
+    return max(1, min(MOST_CALLS, math.ceil(BLOCK_SECONDS / max(cost.counted, 1e-5))))
 
 
 def _alike(ours: int, theirs: int) -> tuple[int, int]:

@@ -55,7 +55,7 @@ def measure(
 ) -> Benched:
     """Time an attempt that is known to pass, and remember it. Raises Unavailable, HarnessFault."""
     timings = grader.bench(kata, attempt, options, SECONDS, watch)
-    clock = "cpu" if options.device == "cpu" else "wall"
+    clock = "cpu" if options.device == "cpu" else "events"
     report = BenchReport(
         kata=kata.slug, sha256=attempt.sha256, device=options.device, clock=clock, workloads=list(timings)
     )

@@ -9,6 +9,8 @@ A request is a tuple of plain values and handles, a reply likewise:
     ("backward", upstream)                         → ("ok", {name: gradient or None})
     ("trim",)                                      → ("ok", None)
     ("shift", bytes)                               → ("ok", None)
+    ("watch",)                                     → ("ok", None): from now on calls are measured on the GPU
+    ("elapsed",)                                   → ("ok", seconds, bytes) of the last call
     ("join", rank, count, meeting place)           → ("ok", None)
 
 A target is ("f", name), ("h", handle) or ("m", handle, method). Whatever the module raises is the reply
@@ -29,6 +31,7 @@ import msgspec
 from msgspec import Meta
 
 from grader.sandbox import frames, wire
+from grader.sandbox.cuda import EventClock
 from grader.sandbox.program import Program, remember_lines
 
 MAX_FRAMES = 6
@@ -39,7 +42,7 @@ MAX_LINE = 200
 MAX_FETCHED = wire.MAX_KEYS
 _MMAP_THRESHOLD, _LARGE_BYTES = -3, 65_536
 
-VALUES = {"call": 3, "forward": 3}
+VALUES = {"call": 3, "forward": 3, "elapsed": 2}
 """How many values the reply to an operation brings, where it is not one."""
 
 Ask = Callable[[int, tuple[Any, ...], dict[str, Any]], Any]
@@ -82,6 +85,7 @@ class Servant:
         self.numbers: dict[int, int] = {}
         self.pending: tuple[Any, dict[str, Any]] | None = None
         self.probes: ModuleType | None = None
+        self.clock: EventClock | None = None
 
     def answer(self, head: bytes | bytearray, buffers: list[bytearray]) -> list[frames.Buffer]:
         """The reply to one request, as pieces of a frame. Never raises for what the module does."""
@@ -131,7 +135,8 @@ class Servant:
         self, target: tuple[Any, ...], args: list[Any], kwargs: dict[str, Any], keep: bool, echo: bool
     ) -> tuple[Any, ...]:
         function = self.find(target)
-        result = function(*args, **kwargs)
+        with self._measured():
+            result = function(*args, **kwargs)
         states = [x for x in (*args, *kwargs.values()) if _is_generator(x)]
         return (Kept(result) if keep else result, states, [args, kwargs, _parameters(function)] if echo else None)
 
@@ -153,7 +158,8 @@ class Servant:
             self.probes = ModuleType("probes")
             remember_lines("probes.py", self.program.probes)
             exec(compile(self.program.probes, "probes.py", "exec", dont_inherit=True), self.probes.__dict__)
-        return (getattr(self.probes, name)(self.module, *args),)
+        with self._measured():
+            return (getattr(self.probes, name)(self.module, *args),)
 
     def op_trim(self) -> tuple[Any, ...]:
         """Keep no free memory, now and from now on: what is in use can be seen from outside."""
@@ -168,6 +174,17 @@ class Servant:
         with contextlib.suppress(AttributeError):  # no such library
             ctypes.CDLL(None).malloc(ctypes.c_size_t(size))
         return (None,)
+
+    def op_watch(self) -> tuple[Any, ...]:
+        self.clock = EventClock(self.device)
+        return (None,)
+
+    def op_elapsed(self) -> tuple[Any, ...]:
+        assert self.clock is not None
+        return (self.clock.seconds, self.clock.bytes)
+
+    def _measured(self) -> contextlib.AbstractContextManager[None]:
+        return self.clock.measuring() if self.clock else contextlib.nullcontext()
 
     def op_join(self, rank: int, count: int, meeting_place: str) -> tuple[Any, ...]:
         """Make the process group of several workers; gloo over loopback."""

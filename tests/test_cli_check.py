@@ -284,6 +284,8 @@ def started(person: Person, *arguments: str, **environment: str) -> tuple["subpr
         env=person.environment(**{"TERM": "xterm", **environment}),
         stdout=subprocess.PIPE,
         stderr=theirs,
+        # Who was started in the background of a script ignores it, and so would all children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(theirs)
     return process, terminal

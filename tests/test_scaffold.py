@@ -46,7 +46,7 @@ def functions(file: Path) -> dict[str, tuple[str, str | None]]:
 def test_every_file_of_a_kata_is_made(made):
     kata, files = made
     single = {kata.folder / "kata.toml", kata.prompt, kata.stub, kata.hints, kata.checks}
-    single |= {kata.reference, kata.mistakes, kata.debrief}
+    single |= {kata.reference, *kata.mistakes, kata.debrief}
     assert set(files) == single | set(kata.alternatives())
     assert {file for file in kata.bank.rglob("*") if file.is_file()} == set(files)
     assert len(kata.alternatives()) == 1
@@ -106,7 +106,8 @@ def test_points_come_to_a_hundred_and_mistakes_name_checks(kata):
     checks = [node for node in ast.parse(kata.checks.read_text()).body if isinstance(node, ast.FunctionDef)]
     points = [keyword.value.value for node in checks for keyword in node.decorator_list[0].keywords]
     assert sum(points) == 100
-    named = [call for call in ast.walk(ast.parse(kata.mistakes.read_text())) if isinstance(call, ast.Call)]
+    (mistakes,) = kata.mistakes
+    named = [call for call in ast.walk(ast.parse(mistakes.read_text())) if isinstance(call, ast.Call)]
     caught = {keyword.value.value for call in named for keyword in call.keywords if keyword.arg == "caught_by"}
     assert caught == {node.name for node in checks}
 

@@ -32,6 +32,8 @@ ONE_THREAD = {
         "NUMEXPR_NUM_THREADS",
     )
 }
+# Where several threads are asked for, those that wait would spin on the cores that other workers need.
+WAITING = {"OMP_WAIT_POLICY": "passive"}
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -209,4 +211,4 @@ def launch(arguments: list[str], descriptors: list[int], errors: IO[bytes] | int
 
 def clean_environment() -> dict[str, str]:
     kept: dict[str, Any] = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    return {**kept, **ONE_THREAD, **OFFLINE}
+    return {**kept, **ONE_THREAD, **WAITING, **OFFLINE}

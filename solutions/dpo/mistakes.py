@@ -12,6 +12,11 @@ def counted_logprob(logits, ids, counted):
     return clean.log_softmax(-1).gather(-1, targets).squeeze(-1).masked_fill(~counted, 0.0).sum(-1)
 
 
+def total_or_mean(logits, ids, counted, average):
+    total = counted_logprob(logits, ids, counted)
+    return total / counted.sum(-1).clamp(min=1) if average else total
+
+
 @mistake(
     "unshifted",
     replaces="sequence_logprobs",
@@ -33,9 +38,19 @@ def sequence_logprobs(logits, ids, completion_mask, average=False):
     "With `[:, :-1]` the last prompt token counts and the EOS does not.",
 )
 def sequence_logprobs(logits, ids, completion_mask, average=False):
-    counted = completion_mask[:, :-1].bool()
-    total = counted_logprob(logits, ids, counted)
-    return total / counted.sum(-1).clamp(min=1) if average else total
+    return total_or_mean(logits, ids, completion_mask[:, :-1].bool(), average)
+
+
+@mistake(
+    "hole_filled",
+    replaces="sequence_logprobs",
+    caught_by="test_logprobs_sum_the_completion_tokens",
+    advice="A completion may have holes (another speaker's turn): take the mask token by token, not as one span.",
+)
+def sequence_logprobs(logits, ids, completion_mask, average=False):
+    marks = completion_mask.long()
+    span = (marks.cumsum(1) > 0) & (marks.flip(1).cumsum(1).flip(1) > 0)
+    return total_or_mean(logits, ids, span[:, 1:], average)
 
 
 @mistake(
@@ -61,16 +76,34 @@ def sequence_logprobs(logits, ids, completion_mask, average=False):
     return total / counted.sum(-1) if average else total
 
 
+def every_token_logprob(logits, ids):
+    """Shifted log-probabilities of all tokens but the first. -> (B, L-1)"""
+    targets = ids[:, 1:].clamp(min=0).unsqueeze(-1)
+    return logits[:, :-1].log_softmax(-1).gather(-1, targets).squeeze(-1)
+
+
+@mistake(
+    "masked_by_product",
+    replaces="sequence_logprobs",
+    caught_by="test_logprobs_ignore_what_is_masked",
+    advice="0 · NaN is NaN: multiplying by the mask lets garbage through. Select with `torch.where` or by index.",
+)
+def sequence_logprobs(logits, ids, completion_mask, average=False):
+    counted = completion_mask[:, 1:]
+    total = (every_token_logprob(logits, ids) * counted).sum(-1)
+    return total / counted.sum(-1).clamp(min=1) if average else total
+
+
 @mistake(
     "nan_in_the_gradient",
     replaces="sequence_logprobs",
     caught_by="test_logprobs_ignore_what_is_masked",
-    advice="0 · NaN is NaN: a product with the mask lets garbage into the value, and `torch.where` after the softmax "
-    "into the gradient. Keep masked logits out of the softmax.",
+    advice="The value is right and the gradient is NaN: `torch.where` after the softmax sends 0 back into it, and "
+    "0 · NaN is NaN. Keep masked logits out of the softmax.",
 )
 def sequence_logprobs(logits, ids, completion_mask, average=False):
-    counted, targets = completion_mask[:, 1:].bool(), ids[:, 1:].clamp(min=0).unsqueeze(-1)
-    total = torch.where(counted, logits[:, :-1].log_softmax(-1).gather(-1, targets).squeeze(-1), 0.0).sum(-1)
+    counted = completion_mask[:, 1:].bool()
+    total = torch.where(counted, every_token_logprob(logits, ids), 0.0).sum(-1)
     return total / counted.sum(-1).clamp(min=1) if average else total
 
 
@@ -108,6 +141,41 @@ def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
 
 
 @mistake(
+    "reference_sides_swapped",
+    replaces="dpo_loss",
+    caught_by="test_dpo_loss_is_logistic_in_the_margin",
+    advice="Each completion is compared with itself under the reference: rc belongs to pc, rr to pr. "
+    "Here the reference's preference is added instead of subtracted.",
+)
+def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
+    losses = smoothed(beta * _log_ratio_gap(pc, pr, rr, rc), label_smoothing)
+    return dpo_result(losses, reduction, beta, pc, pr, rc, rr)
+
+
+@mistake(
+    "sum_is_a_mean",
+    replaces="_reduce",
+    caught_by="test_dpo_loss_is_logistic_in_the_margin",
+    advice='reduction="sum" has to add the losses up, and "none" to leave them alone; only "mean" is the mean.',
+)
+def _reduce(losses, reduction):
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(reduction)
+    return losses if reduction == "none" else losses.mean()
+
+
+@mistake(
+    "rewards_without_beta",
+    replaces="dpo_loss",
+    caught_by="test_dpo_rewards_are_scaled_and_detached",
+    advice="The implicit reward is β·(log π − log π_ref). Without β, runs of different β cannot be compared.",
+)
+def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
+    losses = smoothed(beta * _log_ratio_gap(pc, pr, rc, rr), label_smoothing)
+    return dpo_result(losses, reduction, 1.0, pc, pr, rc, rr)
+
+
+@mistake(
     "rewards_keep_the_graph",
     replaces="dpo_loss",
     caught_by="test_dpo_rewards_are_scaled_and_detached",
@@ -128,6 +196,19 @@ def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
 def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
     losses = smoothed(beta * _log_ratio_gap(pc, pr, rc, rr), label_smoothing / 2)
     return dpo_result(losses, reduction, beta, pc, pr, rc, rr)
+
+
+@mistake(
+    "robust_instead_of_conservative",
+    replaces="dpo_loss",
+    caught_by="test_dpo_label_smoothing_is_conservative",
+    advice="This is robust DPO, which subtracts the flipped loss and divides by 1 − 2ε. Conservative DPO adds it, as "
+    "cross-entropy with a soft label does.",
+)
+def dpo_loss(pc, pr, rc, rr, beta, label_smoothing=0.0, reduction="mean"):
+    logits = beta * _log_ratio_gap(pc, pr, rc, rr)
+    losses = -(1 - label_smoothing) * F.logsigmoid(logits) + label_smoothing * F.logsigmoid(-logits)
+    return dpo_result(losses / (1 - 2 * label_smoothing), reduction, beta, pc, pr, rc, rr)
 
 
 @mistake(
@@ -172,221 +253,3 @@ def ipo_loss(avg_pc, avg_pr, avg_rc, avg_rr, beta):
 )
 def ipo_loss(avg_pc, avg_pr, avg_rc, avg_rr, beta):
     return ((avg_pc - avg_pr) - (avg_rc - avg_rr) - 1 / (2 * beta)).square().mean()
-
-
-def kto_baseline(kl_policy_logps, kl_ref_logps):
-    return (kl_policy_logps - kl_ref_logps).mean().clamp(min=0).detach()
-
-
-def kto_losses(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u):
-    """Losses of all N examples for a given baseline."""
-    gain = beta * (policy_logps - ref_logps.detach() - z0)
-    return torch.where(is_desirable, w_d * torch.sigmoid(-gain), w_u * torch.sigmoid(gain))
-
-
-@mistake(
-    "kto_halves_per_class",
-    replaces="kto_loss",
-    caught_by="test_kto_weighs_both_classes_against_one_baseline",
-    advice="The loss is one mean over all examples. The classes are balanced by w_d and w_u, not by a mean for each, "
-    "which is NaN for a class that is empty.",
-)
-def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logps, beta, w_d=1.0, w_u=1.0):
-    z0 = kto_baseline(kl_policy_logps, kl_ref_logps)
-    losses = kto_losses(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u)
-    return (losses[is_desirable].mean() + losses[~is_desirable].mean()) / 2
-
-
-@mistake(
-    "kto_baseline_not_clamped",
-    replaces="kto_loss",
-    caught_by="test_kto_baseline_is_clamped_and_constant",
-    advice="z0 estimates a KL divergence, which is never negative: clamp the mean at 0.",
-)
-def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logps, beta, w_d=1.0, w_u=1.0):
-    z0 = (kl_policy_logps - kl_ref_logps).mean().detach()
-    return kto_losses(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u).mean()
-
-
-@mistake(
-    "kto_gradient_through_the_baseline",
-    replaces="kto_loss",
-    caught_by="test_kto_baseline_is_clamped_and_constant",
-    advice="z0 is a constant: detach it, or the model learns to move its baseline instead of its answers.",
-)
-def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logps, beta, w_d=1.0, w_u=1.0):
-    z0 = (kl_policy_logps - kl_ref_logps).mean().clamp(min=0)
-    return kto_losses(policy_logps, ref_logps, is_desirable, z0, beta, w_d, w_u).mean()
-
-
-@mistake(
-    "kto_sigmoid_by_hand",
-    replaces="kto_loss",
-    caught_by="test_kto_survives_one_class_and_large_gains",
-    advice="exp(x) / (1 + exp(x)) is inf / inf = NaN from x = 89 on in float32: use `torch.sigmoid`.",
-)
-def kto_loss(policy_logps, ref_logps, is_desirable, kl_policy_logps, kl_ref_logps, beta, w_d=1.0, w_u=1.0):
-    gain = beta * (policy_logps - ref_logps.detach() - kto_baseline(kl_policy_logps, kl_ref_logps))
-    odds = torch.where(is_desirable, gain, -gain).exp()
-    return (torch.where(is_desirable, w_d, w_u).to(gain.dtype) * (1 - odds / (1 + odds))).mean()
-
-
-@mistake(
-    "safedpo_without_swap",
-    replaces="safedpo_transform",
-    caught_by="test_safedpo_transform_swaps_and_drops",
-    advice="An unsafe winner against a safe loser is not left alone: the safe one becomes the winner.",
-)
-def safedpo_transform(pairs, unsafe_w, unsafe_l):
-    kept = ~(unsafe_w & unsafe_l)
-    return pairs[kept], unsafe_w[kept], unsafe_l[kept]
-
-
-transformed = safedpo_transform
-
-
-@mistake(
-    "safedpo_hands_the_inputs_back",
-    replaces="safedpo_transform",
-    caught_by="test_safedpo_transform_returns_new_tensors",
-    advice="Where there is nothing to swap or drop, the caller's own tensors come back: who edits the result edits the "
-    "data set. Return copies.",
-)
-def safedpo_transform(pairs, unsafe_w, unsafe_l):
-    inputs = pairs, unsafe_w, unsafe_l
-    return transformed(*inputs) if unsafe_w.any() else inputs
-
-
-@mistake(
-    "safedpo_offset_of_the_loser_only",
-    replaces="safedpo_loss",
-    caught_by="test_safedpo_loss_offsets_unsafe_losers",
-    advice="The offset's factor is u_l − u_w, which is 0 for two unsafe completions and −1 for an unsafe winner.",
-)
-def safedpo_loss(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta):
-    logits = beta * _log_ratio_gap(pc, pr, rc, rr) - delta * unsafe_l.to(pc.dtype)
-    return -F.logsigmoid(logits).sum() / max(len(pc), 1)
-
-
-@mistake(
-    "safedpo_mean_of_nothing",
-    replaces="safedpo_loss",
-    caught_by="test_safedpo_survives_no_pairs_and_large_margins",
-    advice="The transform may drop every pair of a batch, and the mean of nothing is NaN: return 0 then.",
-)
-def safedpo_loss(pc, pr, rc, rr, unsafe_w, unsafe_l, beta, delta):
-    offset = delta * (unsafe_l.to(pc.dtype) - unsafe_w.to(pc.dtype))
-    return -F.logsigmoid(beta * _log_ratio_gap(pc, pr, rc, rr) - offset).mean()
-
-
-def losses_of(policy, reference, batch, beta, loss_type, average):
-    """A function that gives the loss and both rewards of the policy as it stands; the reference is asked here."""
-    with torch.no_grad():
-        frozen = _pair_logprobs(reference, batch, average)
-
-    def now():
-        four = *_pair_logprobs(policy, batch, average), *frozen
-        loss, *rewards = dpo_loss(*four, beta)
-        return (ipo_loss(*four, beta) if loss_type == "ipo" else loss), *rewards
-
-    return now
-
-
-def right_losses_of(policy, reference, batch, beta, loss_type):
-    return losses_of(policy, reference.eval(), batch, beta, loss_type, average=loss_type == "ipo")
-
-
-def descend(now, optimizer, steps):
-    """The loop of `train_dpo` on what `now()` gives: loss, chosen and rejected rewards."""
-    history = []
-    for _ in range(steps):
-        loss, *rewards = now()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        history.append(_metrics(loss, *rewards))
-    return history
-
-
-@mistake(
-    "ties_count_as_wins",
-    replaces="_metrics",
-    caught_by="test_train_reports_metrics_of_each_step",
-    advice="Equal rewards are no win: with `>=` an untrained policy, equal to its reference, has accuracy 1.",
-)
-def _metrics(loss, chosen_rewards, rejected_rewards):
-    margins = chosen_rewards - rejected_rewards
-    return {"loss": loss.item(), "accuracy": (margins >= 0).double().mean().item(), "margin": margins.mean().item()}
-
-
-@mistake(
-    "dpo_on_averages",
-    replaces="train_dpo",
-    caught_by="test_train_reports_metrics_of_each_step",
-    advice="DPO is trained on averaged log-probabilities here. Sum them: only then is the optimum π_ref · exp(r/β)/Z.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    now = losses_of(policy, reference.eval(), batch, beta, loss_type, average=True)
-    return descend(now, torch.optim.SGD(policy.parameters(), lr), steps)
-
-
-@mistake(
-    "gradients_pile_up",
-    replaces="train_dpo",
-    caught_by="test_train_takes_plain_gradient_steps",
-    advice="The gradients of earlier steps are still there: call `optimizer.zero_grad()` before each backward.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    optimizer = torch.optim.SGD(policy.parameters(), lr)
-    optimizer.zero_grad = lambda: None
-    return descend(right_losses_of(policy, reference, batch, beta, loss_type), optimizer, steps)
-
-
-@mistake(
-    "reference_in_train_mode",
-    replaces="train_dpo",
-    caught_by="test_train_freezes_the_reference",
-    advice="The reference ran with dropout: `no_grad` does not switch it off, `eval()` does.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    now = losses_of(policy, reference, batch, beta, loss_type, average=loss_type == "ipo")
-    return descend(now, torch.optim.SGD(policy.parameters(), lr), steps)
-
-
-@mistake(
-    "reference_every_step",
-    replaces="train_dpo",
-    caught_by="test_train_asks_the_reference_once",
-    advice="The reference never changes, so neither do its log-probabilities: compute them once, before the loop.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    def now():
-        return right_losses_of(policy, reference, batch, beta, loss_type)()
-
-    return descend(now, torch.optim.SGD(policy.parameters(), lr), steps)
-
-
-@mistake(
-    "policy_put_in_train_mode",
-    replaces="train_dpo",
-    caught_by="test_train_takes_any_policy_in_its_mode",
-    advice="`policy.train()` switches on the dropout of a policy that came in eval mode: leave its mode alone.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    now = right_losses_of(policy.train(), reference, batch, beta, loss_type)
-    return descend(now, torch.optim.SGD(policy.parameters(), lr), steps)
-
-
-@mistake(
-    "repeated_pairs_removed",
-    replaces="train_dpo",
-    caught_by="test_train_reaches_the_known_optimum",
-    advice="Repeated pairs were dropped. How often one completion beats another is what the reward is estimated from: "
-    "keep every row.",
-)
-def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
-    rows = torch.cat([batch[key].long() for key in sorted(batch)], dim=1).tolist()
-    first = [i for i, row in enumerate(rows) if row not in rows[:i]]
-    batch = {key: value[first] for key, value in batch.items()}
-    now = right_losses_of(policy, reference, batch, beta, loss_type)
-    return descend(now, torch.optim.SGD(policy.parameters(), lr), steps)

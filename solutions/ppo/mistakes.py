@@ -1,12 +1,8 @@
 """Known wrong solutions, each with the advice that belongs to it."""
 
-from dataclasses import replace
-
 import torch
 
 from grader.checking import mistake
-
-right_rollout, right_optimise, right_train = _rollout, _optimise, rlhf_train
 
 # ---- log-probabilities
 
@@ -38,6 +34,18 @@ def token_logprobs(logits, ids, temperature=1.0):
     refuse(temperature)
     logps = (logits / temperature).log_softmax(-1)
     return logps.gather(-1, ids.roll(-1, dims=1).unsqueeze(-1)).squeeze(-1)[:, :-1]
+
+
+@mistake(
+    "temperature_in_place",
+    replaces="token_logprobs",
+    caught_by="test_logprobs_belong_to_the_next_token",
+    advice="`logits.div_` scales the caller's logits: a second call divides them again. Divide into a new tensor.",
+)
+def token_logprobs(logits, ids, temperature=1.0):
+    refuse(temperature)
+    logits.detach().div_(temperature)
+    return logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:].unsqueeze(-1)).squeeze(-1)
 
 
 @mistake(
@@ -129,6 +137,17 @@ def masked_whiten(x, mask, shift_mean=True):
 
 
 @mistake(
+    "eps_outside_the_root",
+    replaces="masked_whiten",
+    caught_by="test_whiten_keeps_its_digits",
+    advice="10⁻⁸ is added to the variance, inside the root: this divides by std + 10⁻⁸.",
+)
+@torch.no_grad()
+def masked_whiten(x, mask, shift_mean=True):
+    return whitened(x, mask, shift_mean, lambda total, n: 1 / ((total / (n - 1).clamp(min=1)).sqrt() + EPS))
+
+
+@mistake(
     "difference_of_squares",
     replaces="masked_whiten",
     caught_by="test_whiten_keeps_its_digits",
@@ -215,6 +234,19 @@ def ppo_clip_loss(logp, old_logp, adv, mask, clip=0.2):
 
 
 @mistake(
+    "drift_of_the_inverse_ratio",
+    replaces="ppo_clip_loss",
+    caught_by="test_loss_reports_clipping_and_drift",
+    advice="The samples come from the old policy, so ρ = new/old: ρ − 1 − log ρ. With old/new it estimates no KL.",
+)
+def ppo_clip_loss(logp, old_logp, adv, mask, clip=0.2):
+    log_ratio = log_ratios(logp, old_logp.detach(), mask)
+    loss, stats = surrogate(log_ratio, adv.detach(), mask, clip)
+    drift = float((torch.expm1(-log_ratio) + log_ratio).detach().sum()) / max(int(mask.sum()), 1)
+    return loss, stats | {"approx_kl": drift}
+
+
+@mistake(
     "loss_masked_by_product",
     replaces="ppo_clip_loss",
     caught_by="test_loss_ignores_what_is_masked",
@@ -232,167 +264,3 @@ def ppo_clip_loss(logp, old_logp, adv, mask, clip=0.2):
 )
 def ppo_clip_loss(logp, old_logp, adv, mask, clip=0.2):
     return surrogate(torch.where(mask, logp - old_logp.detach(), 0.0), adv.detach(), mask, clip)
-
-
-# ---- training
-
-
-@mistake(
-    "old_logprobs_renewed",
-    replaces="_optimise",
-    caught_by="test_train_goes_through_one_batch_in_epochs",
-    advice="old_logp belongs to the policy that sampled. Computed anew for each epoch, the ratio is always 1.",
-)
-def _optimise(policy, optimizer, batch, cfg, generator):
-    stats, (ids, mask, old_logp, adv) = [], batch
-    for _ in range(cfg.epochs):
-        with torch.no_grad():
-            old_logp = token_logprobs(policy(ids), ids, cfg.temperature)[:, -mask.shape[1] :]
-        found, _ = right_optimise(policy, optimizer, (ids, mask, old_logp, adv), replace(cfg, epochs=1), generator)
-        stats += found
-    return stats, len(stats)
-
-
-@mistake(
-    "whitened_again",
-    replaces="_optimise",
-    caught_by="test_train_shuffles_each_epoch_into_minibatches",
-    advice="The advantages are whitened once, over the whole batch. Whitened again in each minibatch, a good minibatch "
-    "punishes its better half.",
-)
-def _optimise(policy, optimizer, batch, cfg, generator):
-    stats, once = [], replace(cfg, epochs=1)
-    for _ in range(cfg.epochs):
-        for rows in torch.randperm(len(batch[0]), generator=generator).split(cfg.minibatch):
-            ids, mask, old_logp, adv = (part[rows] for part in batch)
-            part = ids, mask, old_logp, masked_whiten(adv, mask)
-            stats += right_optimise(policy, optimizer, part, once, torch.Generator())[0]
-    return stats, len(stats)
-
-
-@mistake(
-    "score_of_the_padding",
-    replaces="_rollout",
-    caught_by="test_train_scores_each_batch_once",
-    advice="The reward model gets prompt and completion, up to the EOS: mask what follows.",
-)
-def _rollout(policy, ref, rm, sample, kl_coef, temperature):
-    return right_rollout(policy, ref, lambda ids, mask: rm(ids, mask | True), sample, kl_coef, temperature)
-
-
-@mistake(
-    "scored_with_a_graph",
-    replaces="_rollout",
-    caught_by="test_train_scores_each_batch_once",
-    advice="Scores are data: call the reward model under torch.no_grad(), or its graph takes memory for nothing.",
-)
-def _rollout(policy, ref, rm, *rest):
-    return right_rollout(policy, ref, torch.enable_grad()(rm), *rest)
-
-
-@mistake(
-    "reference_at_temperature_one",
-    replaces="_rollout",
-    caught_by="test_train_stays_at_the_optimum",
-    advice="The reference's logits are divided by the temperature too, or the KL compares two different things.",
-)
-def _rollout(policy, ref, rm, sample, kl_coef, temperature):
-    class Hot(torch.nn.Module):
-        def forward(self, ids):
-            return ref(ids) * temperature
-
-    return right_rollout(policy, Hot(), rm, sample, kl_coef, temperature)
-
-
-@mistake(
-    "dropout_in_the_epochs",
-    replaces="_optimise",
-    caught_by="test_train_begins_at_a_ratio_of_one",
-    advice="With dropout on, the ratio is not 1 where nothing has changed: keep the policy in eval mode in the epochs.",
-)
-def _optimise(policy, optimizer, batch, cfg, generator):
-    return right_optimise(policy.train(), optimizer, batch, cfg, generator)
-
-
-@mistake(
-    "modes_forgotten",
-    replaces="rlhf_train",
-    caught_by="test_train_runs_both_models_in_eval_mode",
-    advice="Both models end in the mode in which they came: remember it, and restore it.",
-)
-def rlhf_train(*args, **kwargs):
-    history = right_train(*args, **kwargs)
-    args[0].eval(), args[1].eval()
-    return history
-
-
-@mistake(
-    "kl_of_a_token",
-    replaces="_rollout",
-    caught_by="test_train_goes_through_one_batch_in_epochs",
-    advice="The KL is that of a whole completion: sum over its tokens, then the mean over the rows.",
-)
-def _rollout(policy, ref, rm, sample, kl_coef, temperature):
-    batch, score, kl = right_rollout(policy, ref, rm, sample, kl_coef, temperature)
-    return batch, score, kl * len(batch[1]) / max(int(batch[1].sum()), 1)
-
-
-@mistake(
-    "told_the_rows_of_a_minibatch",
-    replaces="rlhf_train",
-    caught_by="test_train_asks_and_tells_the_controller",
-    advice="n is the number of rollouts of the update, all of which the horizon counts: not the rows of a minibatch.",
-)
-def rlhf_train(policy, ref, rm, sample, optimizer, controller, cfg, generator):
-    class Told:
-        value = property(lambda _: controller.value)
-
-        def update(self, kl, _):
-            controller.update(kl, cfg.minibatch)
-
-    return right_train(policy, ref, rm, sample, optimizer, Told(), cfg, generator)
-
-
-@mistake(
-    "plain_steps",
-    replaces="_optimise",
-    caught_by="test_train_raises_the_true_score",
-    advice="The optimizer that was passed takes the steps: with a plain gradient step in its place Adam's moments are "
-    "lost, and training hardly moves.",
-)
-def _optimise(policy, optimizer, *rest):
-    return right_optimise(policy, torch.optim.SGD(policy.parameters(), lr=optimizer.param_groups[0]["lr"]), *rest)
-
-
-@mistake(
-    "reference_refreshed",
-    replaces="_rollout",
-    caught_by="test_train_weighs_score_against_kl",
-    advice="The reference takes over the policy's weights every few updates, so that the KL is measured from there and "
-    "drift costs nothing. It stays what it was.",
-)
-def _rollout(policy, ref, *rest):
-    ref.updates = getattr(ref, "updates", -1) + 1
-    if ref.updates and ref.updates % 4 == 0:
-        ref.load_state_dict(policy.state_dict())
-    return right_rollout(policy, ref, *rest)
-
-
-@mistake(
-    "controller_not_limited",
-    replaces="AdaptiveKLController.update",
-    caught_by="test_controller_steers_towards_the_target",
-    advice="The relative error is clamped to ±0.2: one outlier must not multiply the coefficient.",
-)
-def update(self, kl, n):
-    self.value *= 1 + (kl / self.target - 1) * n / self.horizon
-
-
-@mistake(
-    "no_limit_at_zero",
-    replaces="_optimise",
-    caught_by="test_train_stops_its_epochs_at_the_target",
-    advice="`if cfg.target_kl` takes 0.0 for no limit: ask whether it is None.",
-)
-def _optimise(policy, optimizer, batch, cfg, generator):
-    return right_optimise(policy, optimizer, batch, replace(cfg, target_kl=cfg.target_kl or None), generator)

@@ -1,12 +1,12 @@
 """Known wrong solutions, each with the advice that belongs to it."""
 
-from dataclasses import replace
 from difflib import SequenceMatcher
 
-import numpy as np
 import torch
 
 from grader.checking import mistake
+
+right_rollouts = sample_rollouts
 
 # ---- reward
 
@@ -44,9 +44,6 @@ def substring_reward(completion, target, eos_id):
 
 
 # ---- rollouts
-
-
-right_prompts, right_rollouts, right_experience = sample_prompts, sample_rollouts, _experience
 
 
 @mistake(
@@ -140,11 +137,11 @@ def sample_rollouts(model, prompts, group_size, max_new_tokens, *, temperature, 
 # ---- advantages
 
 
-def advantages_of(groups, normalize, dim=1):
+def advantages_of(groups, normalize, dim=1, correction=1):
     """The advantages of rewards whose groups lie along `dim`."""
     advantages = groups - groups.mean(dim, keepdim=True)
     if normalize and groups.shape[dim] > 1:
-        advantages = advantages / (groups.std(dim, keepdim=True) + 1e-4)
+        advantages = advantages / (groups.std(dim, keepdim=True, correction=correction) + 1e-4)
     return advantages.flatten()
 
 
@@ -163,6 +160,16 @@ def whole_groups(rewards, group_size):
 def group_advantages(rewards, group_size, normalize=False):
     groups = whole_groups(rewards.detach(), group_size).view(group_size, -1)
     return advantages_of(groups, normalize, dim=0)
+
+
+@mistake(
+    "population_deviation",
+    replaces="group_advantages",
+    caught_by="test_advantages_are_centred_in_each_group",
+    advice="The sample standard deviation divides by G − 1: torch's default, not NumPy's.",
+)
+def group_advantages(rewards, group_size, normalize=False):
+    return advantages_of(whole_groups(rewards.detach(), group_size), normalize, correction=0)
 
 
 @mistake(
@@ -290,110 +297,3 @@ def reinforce_loss(logits, ids, mask, advantages, prompt_len, *, entropy_coef=0.
 def reinforce_loss(logits, ids, mask, advantages, prompt_len, *, entropy_coef=0.0, temperature=1.0):
     logps, token_logps = clean_logps(logits, ids, mask, prompt_len, temperature)
     return loss_of(advantages[:, None], token_logps, entropy_of(logps), mask, entropy_coef)
-
-
-# ---- train
-
-
-def step_by(state, loss, *parts, norm):
-    """The update of `loss`, where the gradients of each of the parts are clipped together."""
-    loss.backward()
-    for part in parts or [state.model.parameters()]:
-        nn.utils.clip_grad_norm_(part, norm)
-    state.optimizer.step()
-    state.scheduler.step()
-    state.step += 1
-
-
-@mistake(
-    "gradients_pile_up",
-    replaces="_update",
-    caught_by="test_a_step_is_the_policy_gradient",
-    advice="backward() adds to what .grad holds: call optimizer.zero_grad() in every step, before it.",
-)
-def _update(state, cfg, loss):
-    step_by(state, loss, norm=cfg.max_grad_norm)
-
-
-@mistake(
-    "clipped_one_by_one",
-    replaces="_update",
-    caught_by="test_steps_are_clipped_and_scheduled",
-    advice="Clipping each weight on its own bends the step's direction: give clip_grad_norm_ all parameters at once.",
-)
-def _update(state, cfg, loss):
-    state.optimizer.zero_grad()
-    step_by(state, loss, *state.model.parameters(), norm=cfg.max_grad_norm)
-
-
-@mistake(
-    "prompts_drawn_once",
-    replaces="sample_prompts",
-    caught_by="test_training_earns_its_reward",
-    advice="Every step has the same prompts, and nothing is learned of the others: draw new ones in each step, from "
-    "state.generator itself.",
-)
-def sample_prompts(cfg, generator):
-    return right_prompts(cfg, torch.Generator().manual_seed(generator.initial_seed()))
-
-
-@mistake(
-    "sampled_at_temperature_1",
-    replaces="_experience",
-    caught_by="test_rollouts_follow_the_policy",
-    advice="Rollouts and loss are of one policy, the tempered one: pass `cfg.temperature` to both.",
-)
-def _experience(state, cfg, reward_fn):
-    return right_experience(state, replace(cfg, temperature=1.0), reward_fn)
-
-
-# ---- checkpoint
-
-
-def load_without(path, state, *without, weights_only=True):
-    saved = torch.load(path, weights_only=weights_only)
-    for name in {"model", "optimizer", "scheduler"}.difference(without):
-        getattr(state, name).load_state_dict(saved[name])
-    state.generator.set_state(saved["generator"])
-    if "global_generator" not in without:
-        torch.set_rng_state(saved["global_generator"])
-    state.step = saved["step"]
-
-
-@mistake(
-    "optimizer_forgotten",
-    replaces="load_checkpoint",
-    caught_by="test_resumed_training_is_the_same_to_the_bit",
-    advice="Adam's moments and the current learning rate are in optimizer.state_dict(): save and load it.",
-)
-def load_checkpoint(path, state):
-    load_without(path, state, "optimizer")
-
-
-@mistake(
-    "global_generator_forgotten",
-    replaces="load_checkpoint",
-    caught_by="test_resumed_training_is_the_same_to_the_bit",
-    advice="Dropout draws from torch's global generator: save torch.get_rng_state() and set it on loading.",
-)
-def load_checkpoint(path, state):
-    load_without(path, state, "global_generator")
-
-
-@mistake(
-    "python_objects_in_the_file",
-    replaces=("save_checkpoint", "load_checkpoint"),
-    caught_by="test_the_file_holds_plain_data",
-    advice="A NumPy state or whole objects make a file that weights_only=True refuses, and that may run code when "
-    "read. Save state_dicts, tensors and numbers.",
-)
-class WithNumPy:
-    @staticmethod
-    def save_checkpoint(path, state):
-        saved = {name: getattr(state, name).state_dict() for name in ("model", "optimizer", "scheduler")}
-        generators = {"generator": state.generator.get_state(), "global_generator": torch.get_rng_state()}
-        torch.save(saved | generators | {"step": state.step, "numpy": np.random.get_state()}, path)
-
-    @staticmethod
-    def load_checkpoint(path, state):
-        load_without(path, state, weights_only=False)

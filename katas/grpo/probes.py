@@ -166,7 +166,7 @@ def stepped(module, config, table, prompts, completions, rewards):
 
 
 def many_advantages(module, seed):
-    """group_relative_advantages(rewards), 5,000 rows of eight; what each column sums to"""
-    rewards = torch.randint(0, 11, (5_000, 8), generator=torch.Generator().manual_seed(seed)).double() / 10
+    """group_relative_advantages(rewards), 25,000 rows of eight; what each column sums to"""
+    rewards = torch.randint(0, 11, (25_000, 8), generator=torch.Generator().manual_seed(seed)).double() / 10
     rewards[::5] = 0.1
     return module.group_relative_advantages(rewards).sum(dim=0)

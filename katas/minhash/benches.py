@@ -12,10 +12,10 @@ PRIME = 2**31 - 1
 
 @workload(rtol=0, atol=0, memory=True)
 def signature(module: Any, rng: Any) -> Iterator[Call]:
-    """the signature of 8,000 shingles under 128 hash functions"""
+    """the signature of 4,000 shingles under 256 hash functions"""
     while True:
-        hashes = rng.integers(0, 2**32, 8000, dtype=np.uint64)
-        a, b = (rng.integers(1, PRIME, 128, dtype=np.uint64) for _ in range(2))
+        hashes = rng.integers(0, 2**32, 4000, dtype=np.uint64)
+        a, b = (rng.integers(1, PRIME, 256, dtype=np.uint64) for _ in range(2))
         yield call(module.minhash_signature, hashes, a, b)
 
 

@@ -109,7 +109,7 @@ def mock_report(learner: Learner) -> Report:
         )
         for line in scored.questions
     ]
-    pauses = f", {scored.pauses} pauses of {scored.paused_minutes:.0f} min in all" if scored.pauses else ""
+    pauses = f", paused for {scored.paused_minutes:.0f} min in all" if scored.pauses else ""
     return Report(
         kind="mock",
         title=f"Mock interview {interview.number}",

@@ -127,7 +127,10 @@ class Room:
         """Versions that are new, handed to the grader's thread; another time those that an earlier terminal showed."""
         self.desk.look_at_all()
         state = self.interview.state
-        for version in (*state.ungraded, *(() if state.over else state.counting.values())):
+        wanted = list(state.ungraded)
+        if not state.over:
+            wanted += state.counting.values()
+        for version in wanted:
             if version.sha256 not in self.grading:
                 self.grading.add(version.sha256)
                 self.pool.submit(self._grade, version.kata, self.desk.attempt(version))

@@ -20,12 +20,13 @@ class Saves:
 
     def __init__(self, path: Path, tell: Callable[[], None], *, poll: bool = False) -> None:
         self.path, self.tell = path, tell
+        self.known = self._looks()
+        """How the file looked last: only polling asks."""
         self.over = threading.Event()
         run = self._poll if poll else self._listen
         self.thread = threading.Thread(target=run, name=f"saves of {path.name}", daemon=True)
 
     def __enter__(self) -> "Saves":
-        self.known = self._looks()
         self.thread.start()
         return self
 

@@ -46,23 +46,35 @@ class Mistakes:
 
 
 class Matrix:
-    """Every mistake against every check, where the effort allows for it."""
+    """Every mistake against the checks down to the one that it names, where the effort allows for it.
+
+    What catches it further down makes no check needless, so that half of the matrix is left out.
+    """
 
     def __init__(self, setting: Setting) -> None:
-        self.checks, seeds = setting.checks, setting.effort.matrix
-        self.tried = [_grade(setting, one, self.checks, seeds) for one in setting.programs.mistakes if seeds]
+        self.setting, self.seeds = setting, setting.effort.matrix
+        known = [one for one in setting.programs.mistakes if one.caught_by in setting.checks]
+        self.tried = [(one, _grade(setting, one, self._down_to(one), 1)) for one in known if self.seeds]
+
+    def _down_to(self, mistake: Mistake) -> tuple[str, ...]:
+        return self.setting.checks[: self.setting.checks.index(mistake.caught_by) + 1]
 
     def findings(self) -> Told:
-        """Checks that catch nothing that is not caught before them. What comes later may well catch it again."""
-        killed = [_kills(series) for series in self.tried]
-        for index, check in enumerate(self.checks if killed else ()):
-            before = set(self.checks[:index])
-            if not any(check in one and not before & one for one in killed):
+        """Checks that catch nothing that is not caught before them."""
+        again = [series + self._again(one, _kills(series)) for one, series in self.tried]
+        first = {min(_kills(series), key=self.setting.checks.index, default="") for series in again}
+        for check in self.setting.checks if self.tried else ():
+            if check not in first:
                 yield (
                     Rule.REDUNDANT,
                     f"{check} catches no mistake that no check before it catches: merge it, drop it, or write the "
                     "mistake that it is there for",
                 )
+
+    def _again(self, mistake: Mistake, killers: set[str]) -> Series:
+        """On the other seeds too, by the checks that caught it on the first."""
+        checks = tuple(check for check in self.setting.checks if check in killers)
+        return _grade(self.setting, mistake, checks, self.seeds - 1 if checks else 0)
 
 
 def misdeclared(mistakes: Sequence[Mistake], checks: Sequence[str], elements: Mapping[str, Element]) -> Iterator[str]:

@@ -55,8 +55,8 @@ class Trial:
         stub, reference = (read_interface(read_text(path)) for path in (self.kata.stub, self.kata.reference))
         yield from told(Rule.MISTAKES, misdeclared(self.programs.mistakes, setting.checks, reference))
         impostors, mistakes = Impostors(setting, open_names(stub)), Mistakes(setting)
-        others = Reference(setting), Alternatives(setting), Stub(setting), Matrix(setting)
-        for experiment in (*others, mistakes, impostors):
+        others = Reference(setting), Alternatives(setting), Stub(setting)
+        for experiment in (*others, mistakes, Matrix(setting), impostors):
             yield from experiment.findings()
         self.figures = replace(
             self.figures, mistakes=mistakes.caught, impostors=impostors.unmasked, seeds=self.effort.fast

@@ -1,6 +1,8 @@
 """Grading an attempt: the command line's end of a judge. Starts processes, never imports torch or the checks."""
 
 import contextlib
+import os
+import selectors
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -27,10 +29,12 @@ from grader.judge.protocol import (
     line,
 )
 from grader.judge.seeds import fresh_seed
+from grader.judge.turns import queue_of_turns
+from grader.panel import Panel
 from grader.sandbox.launcher import Alone, Forkserver
 from grader.sandbox.program import Patch
 from grader.timing import Timing
-from grader.verdict import Verdict
+from grader.verdict import AttemptRef, State, Verdict, part_scores
 from grader.workspace import Attempt
 
 JUDGE = "grader.judge.template:main"
@@ -56,6 +60,8 @@ class Options:
     threads: int = 1
     patches: tuple[Patch, ...] = ()
     probe_rounding: bool = False
+    judges: int = 1
+    """How many share the checks; more than one for somebody who waits for the verdict."""
 
 
 @dataclass(slots=True)
@@ -71,14 +77,17 @@ class Graded:
 class Template:
     """A judge of one kata that is ready to be forked."""
 
-    def __init__(self, link: socket.socket, kata: Kata, last_words: Callable[[], str]) -> None:
-        self.link, self.kata, self.last_words = link, kata, last_words
+    def __init__(self, link: socket.socket, kata: Kata, last_words: Callable[[], str], *, forks: bool) -> None:
+        """`forks` says whether it can be several judges at once."""
+        self.link, self.kata, self.last_words, self.forks = link, kata, last_words, forks
         link.sendall(line(Brief(str(kata.folder))))
 
     def grade(self, attempt: Attempt, options: Options, watch: Watcher | None = None) -> Graded:
         """The verdict on one attempt; `watch` sees every event as it comes. Raises HarnessFault or Unavailable."""
+        job, judges = make_job(attempt, options), options.judges if self.forks else 1
+        panel = Panel(judges, ignore_needs=options.ignore_needs)
         plan, replay, loose = None, None, []
-        for event in self._events(make_job(attempt, options), watch):
+        for event in self._events(job, judges, panel.hear, watch):
             if isinstance(event, Plan):
                 plan = event
             elif isinstance(event, Replay):
@@ -86,7 +95,7 @@ class Template:
             elif isinstance(event, LooseComparison):
                 loose.append(event)
             elif isinstance(event, End):
-                return Graded(_confirmed(event.verdict, plan), plan, replay, loose)
+                return Graded(_verdict(self.kata, job, event), plan, replay, loose)
         raise self._gone()
 
     def bench(
@@ -98,7 +107,7 @@ class Template:
         """
         found: list[Timing] = []
         count = None
-        for event in self._events(make_job(attempt, options, bench_seconds=seconds), watch):
+        for event in self._events(make_job(attempt, options, bench_seconds=seconds), 1, lambda event: [event], watch):
             if isinstance(event, Begun):
                 count = event.count
             elif isinstance(event, Timed):
@@ -107,19 +116,13 @@ class Template:
                 return tuple(found)
         raise self._gone()
 
-    def _events(self, job: Job, watch: Watcher | None) -> Iterator[Event]:
-        """What the judge says of a job, as it comes, until it has gone."""
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            try:
-                socket.send_fds(self.link, [b"J"], [theirs.fileno()])
-            except OSError as error:
-                raise self._gone() from error
-            theirs.close()
-            ours.sendall(line(job))
-            with ours.makefile("rb") as lines:
-                for text in _until_gone(lines):
-                    event = msgspec.json.decode(text, type=Event)
+    def _events(
+        self, job: Job, judges: int, hear: Callable[[Event], Iterable[Event]], watch: Watcher | None
+    ) -> Iterator[Event]:
+        """What is heard of what the judges of a job say, as it comes, until they have gone."""
+        with contextlib.ExitStack() as opened:
+            for text in _lines(self._begin(job, judges, opened)):
+                for event in hear(msgspec.json.decode(text, type=Event)):
                     if watch is not None:
                         watch(event)
                     if isinstance(event, Fault):
@@ -127,6 +130,25 @@ class Template:
                     if isinstance(event, Refused):
                         raise Unavailable(event.message)
                     yield event
+
+    def _begin(self, job: Job, judges: int, opened: contextlib.ExitStack) -> list[socket.socket]:
+        """A link to each of so many judges, who have been told the job."""
+        queue = [queue_of_turns()] if judges > 1 else []
+        for descriptor in queue:
+            opened.callback(os.close, descriptor)
+        return [opened.enter_context(self._ask(job, queue)) for _ in range(judges)]
+
+    def _ask(self, job: Job, queue: list[int]) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                socket.send_fds(self.link, [b"J"], [theirs.fileno(), *queue])
+            except OSError as error:
+                ours.close()
+                raise self._gone() from error
+        with contextlib.suppress(BrokenPipeError):  # it refused before it was asked: what it said is read later
+            ours.sendall(line(job))
+        return ours
 
     def _gone(self) -> HarnessFault:
         words = self.last_words()
@@ -183,12 +205,12 @@ class Grader:
     def _forked(self, kata: Kata) -> Template:
         self.warm(kata.preload)
         server = self.servers[kata.preload]
-        return Template(server.judge(), kata, server.last_words)
+        return Template(server.judge(), kata, server.last_words, forks=True)
 
     def _alone(self, kata: Kata) -> Template:
         judge = Alone(ALONE, kata.preload)
         self.alone.append(judge)
-        return Template(judge.link, kata, judge.last_words)
+        return Template(judge.link, kata, judge.last_words, forks=False)
 
 
 def make_job(attempt: Attempt, options: Options, *, bench_seconds: float | None = None) -> Job:
@@ -212,17 +234,45 @@ def make_job(attempt: Attempt, options: Options, *, bench_seconds: float | None 
     )
 
 
-def _until_gone(lines: Iterable[bytes]) -> Iterator[bytes]:
-    with contextlib.suppress(ConnectionResetError):
-        yield from lines
+def _lines(links: Iterable[socket.socket]) -> Iterator[bytearray]:
+    """What is said on any of the links, line by line, until all have hung up."""
+    with selectors.DefaultSelector() as selector:
+        for link in links:
+            selector.register(link, selectors.EVENT_READ, (link, bytearray()))
+        while selector.get_map():
+            for key, _ in selector.select():
+                link, begun = key.data
+                data = _received(link)
+                if not data:
+                    selector.unregister(link)
+                begun += data
+                *lines, begun[:] = begun.split(b"\n")
+                yield from lines
 
 
-def _confirmed(verdict: Verdict, plan: Plan | None) -> Verdict:
-    """The verdict, if it answers exactly what was planned."""
-    planned = [check.id for check in plan.checks] if plan else []
-    if planned != [check.id for check in verdict.checks]:
-        raise HarnessFault("the judge answered other checks than it had planned; please report it")
-    return verdict
+def _received(link: socket.socket) -> bytes:
+    try:
+        return link.recv(2**18)
+    except ConnectionResetError:
+        return b""
+
+
+def _verdict(kata: Kata, job: Job, end: End) -> Verdict:
+    parts = part_scores((part.id for part in kata.parts), end.checks)
+    return Verdict(
+        kata=kata.slug,
+        attempt=AttemptRef(job.path, job.sha256),
+        seed=job.seed,
+        device=job.device,
+        isolation=end.isolation,
+        isolation_missing=end.isolation_missing,
+        score=sum(part.score for part in parts),
+        max_score=sum(part.max for part in parts),
+        passed=all(check.state is State.PASSED for check in end.checks) and bool(end.checks),
+        parts=parts,
+        checks=end.checks,
+        seconds=end.seconds,
+    )
 
 
 __all__ = ["Checked", "Graded", "Grader", "Options", "Template"]

@@ -1,5 +1,6 @@
 """What the judge says of one attempt: types that cross from judge to command line, and JSON to script against."""
 
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -21,6 +22,15 @@ class State(StrEnum):
     NOT_SELECTED = "not_selected"
     NOT_MEASURABLE = "not_measurable"
     HARNESS_FAULT = "harness_fault"
+
+
+def holds_back(state: State) -> bool:
+    """Whether a check that ended so is one that others wait for in vain."""
+    return state not in (State.PASSED, State.NOT_SELECTED)
+
+
+LEVELS = ("full", "partial", "process")
+"""How well the attempt is kept from the judge, from the best down."""
 
 
 class MistakeMatch(msgspec.Struct, frozen=True):
@@ -57,6 +67,18 @@ class PartScore(msgspec.Struct, frozen=True):
     max: int
 
 
+def part_scores(parts: Iterable[str], checks: Sequence[CheckResult]) -> list[PartScore]:
+    """What each part is worth: only what passed counts."""
+    return [
+        PartScore(
+            part,
+            sum(check.points for check in checks if check.part == part and check.state is State.PASSED),
+            sum(check.points for check in checks if check.part == part),
+        )
+        for part in parts
+    ]
+
+
 class AttemptRef(msgspec.Struct, frozen=True):
     path: str
     sha256: str
@@ -80,7 +102,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """16 hexadecimal digits; `kata check --seed` takes them."""
     device: str
     isolation: str
-    """`full`, `partial` or `process`."""
+    """One of LEVELS."""
     isolation_missing: list[str]
     score: int
     max_score: int

@@ -19,6 +19,7 @@ LAYERS = (
     ("checking", "history"),
     ("benching",),
     ("judge",),
+    ("panel",),
     ("grading",),
     ("mock",),
     ("lint", "practice", "batch"),

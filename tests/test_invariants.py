@@ -9,12 +9,13 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import hostile
@@ -22,13 +23,10 @@ import observed
 import pytest
 import starved
 
-from grader.checking import Mark
 from grader.errors import BadAttempt, HarnessFault, UsageError
-from grader.grading import Grader, Options
-from grader.judge.programs import read_programs
-from grader.judge.protocol import Event, Job, Plan
-from grader.judge.run import Check, Run
-from grader.verdict import State, Verdict
+from grader.grading import Grader, Options, Template
+from grader.judge.protocol import End, Event, Plan, PlannedCheck, line
+from grader.verdict import Seconds, State, Verdict
 from grader.workspace import altered_given, read_attempt
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="isolation by namespaces, Landlock and seccomp")
@@ -55,6 +53,14 @@ def states(verdict: Verdict) -> set[str]:
 def printed(verdict: Verdict, word: str) -> list[str]:
     """What stands after that word in the output, check by check."""
     return [found for check in verdict.checks for found in re.findall(f"^{word} (.*)$", check.output, re.MULTILINE)]
+
+
+def say_nothing_of(checks: list[PlannedCheck], link: socket.socket) -> None:
+    """As a judge that answers none of the checks that it has planned."""
+    _, (descriptor, *_), _, _ = socket.recv_fds(link, 1, 2)
+    with socket.socket(fileno=descriptor) as events:
+        for event in (Plan(checks), End([], Seconds(0.0, 0.0, 0.0), "full", [])):
+            events.sendall(line(event))
 
 
 class TestInvariant1NoAttemptWhereTheAnswersAre:
@@ -128,16 +134,17 @@ class TestInvariant4TheJudgeOwnsClockAndList:
         assert [check.state for check in verdict.checks] == [State.ERROR, State.WAITING]
         assert not verdict.passed
 
-    def test_invariant_4_a_check_that_is_never_answered_has_not_passed(self) -> None:
-        kata = hostile.kata("toy")
-        checks = tuple(Check(name, name, Mark("double", 50)) for name in ("test_one", "test_two"))
-        workshop: Any = SimpleNamespace(source=SimpleNamespace(level=None), missing=())
-        job = Job(path="", source=b"", sha256="", seed="0")
-        run = Run(job, read_programs(kata), workshop, checks, emit=lambda _event: None)
-        verdict = run.verdict([])
-        assert [check.state for check in verdict.checks] == [State.HARNESS_FAULT, State.HARNESS_FAULT]
+    @pytest.mark.parametrize("planned", [2, 0])
+    def test_invariant_4_a_check_that_is_never_answered_has_not_passed(self, planned: int) -> None:
+        checks = [PlannedCheck(f"test_{number}", "double", "A sentence", 50, None, False) for number in range(planned)]
+        link, judge = socket.socketpair()
+        with link, judge, ThreadPoolExecutor(1) as pool:
+            template = Template(link, hostile.kata("toy"), str, forks=True)
+            judge.recv(10_000)
+            pool.submit(say_nothing_of, checks, judge)
+            verdict = template.grade(hostile.attempt(""), Options()).verdict
+        assert [check.state for check in verdict.checks] == [State.HARNESS_FAULT] * planned
         assert (verdict.score, verdict.passed) == (0, False)
-        assert not Run(job, read_programs(kata), workshop, (), emit=lambda _event: None).verdict([]).passed
 
     @pytest.mark.parametrize("body", ["while True: pass", "__import__('time').sleep(1000)"])
     def test_invariant_4_the_deadline_is_kept_outside(self, grader: Grader, body: str) -> None:

@@ -55,9 +55,10 @@ def test_a_reference_passes_everything(grader, slug):
     assert graded.verdict.score == graded.verdict.max_score == 100
 
 
+@pytest.mark.parametrize("judges", [1, 3])
 @pytest.mark.parametrize("path", toy.toy_attempts(), ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_an_attempt_ends_as_it_says_itself(grader, path):
-    assert not disagreements(grader, path)
+def test_an_attempt_ends_as_it_says_itself(grader, path, judges):
+    assert not disagreements(grader, path, judges)
 
 
 ALONE = ["lengths/imports_part_of_a_forbidden_module", "states/exits", "states/hangs", "states/prints"]
@@ -75,10 +76,11 @@ def test_a_reference_passes_without_forking_too(lone_grader, slug, only):
     assert graded.verdict.isolation == "process"
 
 
-def disagreements(grader: Grader, path: Path) -> list[str]:
+def disagreements(grader: Grader, path: Path, judges: int = 1) -> list[str]:
     attempt = toy.read_toy(path)
     assert attempt.wanted, "it does not say how its checks end"
-    options = Options(exactly=tuple(attempt.wanted) if attempt.only else None, cpu_seconds=attempt.cpu_seconds)
+    only = tuple(attempt.wanted) if attempt.only else None
+    options = Options(exactly=only, cpu_seconds=attempt.cpu_seconds, judges=judges)
     checks = by_id(grader.grade(attempt.kata, attempt.attempt, options))
     assert set(attempt.wanted) <= set(checks)
     others = toy.Wanted("not_selected" if attempt.only else "passed")
@@ -175,9 +177,10 @@ def test_a_check_that_is_selected_alone_waits_for_nobody(grader):
 # ---- what is announced, measured and left behind
 
 
-def test_every_check_is_planned_and_told_once(grader):
+@pytest.mark.parametrize("judges", [1, 2, 7])
+def test_every_check_is_planned_and_told_once(grader, judges):
     events = []
-    graded = grader.grade(*reference("states"), watch=events.append)
+    graded = grader.grade(*reference("states"), Options(judges=judges), watch=events.append)
     assert [type(event).__name__ for event in events] == ["Plan", *["Checked"] * 5, "End"]
     assert [c.id for c in events[0].checks] == [e.check.id for e in events[1:-1]] == list(by_id(graded))
     needs = {c.id: c.needs for c in events[0].checks}

@@ -13,6 +13,7 @@ from grader.cli.ticker import Ticker
 from grader.errors import UsageError
 from grader.grading import Options, Watcher
 from grader.judge.protocol import Begun, Checked, Event, Plan, Timed
+from grader.panel import judges_here
 from grader.practice import bench as benching
 from grader.practice import check as checking
 from grader.practice.replay import write_replay
@@ -97,7 +98,8 @@ def check_options(only: str | None, seed: str | None, device: str, require: str 
     if require not in (None, "full"):
         raise UsageError(f"--require-isolation takes full, not {require!r}; leave it out to grade with what there is")
     full = None if seed is None else checking.full_seed(seed)
-    return Options(seed=full, only=only, device=device, require_full=require == "full")
+    judges = judges_here() if device == "cpu" else 1
+    return Options(seed=full, only=only, device=device, require_full=require == "full", judges=judges)
 
 
 def counting(ticker: Ticker) -> Watcher:

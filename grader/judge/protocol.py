@@ -6,7 +6,7 @@ import msgspec
 
 from grader.sandbox.program import Patch
 from grader.timing import Timing
-from grader.verdict import CheckResult, Verdict
+from grader.verdict import CheckResult, Seconds
 
 
 class Brief(msgspec.Struct, frozen=True):
@@ -100,7 +100,12 @@ class Timed(msgspec.Struct, frozen=True, tag_field="event", tag="timed"):
 
 
 class End(msgspec.Struct, frozen=True, tag_field="event", tag="end"):
-    verdict: Verdict
+    """What a judge, or a panel of them, has found out."""
+
+    checks: list[CheckResult]
+    seconds: Seconds
+    isolation: str
+    isolation_missing: list[str]
 
 
 Event = Plan | Checked | Replay | LooseComparison | Begun | Timed | Fault | Refused | End

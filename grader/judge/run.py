@@ -14,14 +14,14 @@ from grader.errors import HarnessFault
 from grader.judge import rng, seen
 from grader.judge.desk import Desk
 from grader.judge.programs import Programs
-from grader.judge.protocol import Checked, Event, Job, LooseComparison
+from grader.judge.protocol import Checked, End, Event, Job, LooseComparison
 from grader.judge.seeds import derive
 from grader.judge.seen import Seen
 from grader.judge.workshop import Bench, LoadFailed, Workshop
 from grader.sandbox.cost import NotMeasurable
 from grader.sandbox.proxy import Conversation, Module, Raised
 from grader.sandbox.worker import seed_everything
-from grader.verdict import AttemptRef, CheckResult, PartScore, Seconds, State, Verdict
+from grader.verdict import CheckResult, Seconds, State, holds_back
 
 CHECKS = "checks.py"
 CUDA_SLACK = 10.0
@@ -117,7 +117,7 @@ class Run:
             return None
         needed = next(other for other in self.checks if other.id == check.mark.needs)
         done = self.results.get(needed.id)
-        return needed if done is not None and done.state not in (State.PASSED, State.NOT_SELECTED) else None
+        return needed if done is not None and holds_back(done.state) else None
 
     def _run(self, check: Check, body: Body) -> CheckResult:
         result = self._once(check, body)
@@ -222,44 +222,15 @@ class Run:
             output=output,
         )
 
-    def verdict(self, results: Iterable[CheckResult]) -> Verdict:
-        """What stands at the end. Every planned check must have been answered; only `passed` counts."""
-        by_id = {result.id: result for result in results}
-        answered = [
-            by_id.get(check.id) or self._result(check, Seen(State.HARNESS_FAULT, "never answered"))
-            for check in self.checks
-        ]
-        parts = [
-            PartScore(
-                part.id,
-                sum(r.points for r in answered if r.part == part.id and r.state is State.PASSED),
-                sum(r.points for r in answered if r.part == part.id),
-            )
-            for part in self.programs.kata.parts
-        ]
-        return Verdict(
-            kata=self.programs.kata.slug,
-            attempt=AttemptRef(self.job.path, self.job.sha256),
-            seed=self.job.seed,
-            device=self.job.device,
-            isolation=self.isolation,
-            isolation_missing=list(self.workshop.missing),
-            score=sum(part.score for part in parts),
-            max_score=sum(part.max for part in parts),
-            passed=all(result.state is State.PASSED for result in answered) and bool(answered),
-            parts=parts,
-            checks=answered,
-            seconds=Seconds(
-                *(
-                    math.ceil(x * 1e6) / 1e6
-                    for x in (time.perf_counter() - self.started, self.attempt_seconds, self.reference_seconds)
-                )
-            ),
+    def end(self, results: Iterable[CheckResult]) -> End:
+        """What stands at the end, of the checks that fell to this judge."""
+        seconds = time.perf_counter() - self.started, self.attempt_seconds, self.reference_seconds
+        return End(
+            list(results),
+            Seconds(*(math.ceil(x * 1e6) / 1e6 for x in seconds)),
+            self.workshop.source.level or ("partial" if self.workshop.missing else "full"),
+            list(self.workshop.missing),
         )
-
-    @property
-    def isolation(self) -> str:
-        return self.workshop.source.level or ("partial" if self.workshop.missing else "full")
 
 
 def planned(name: str, function: Any) -> Check | None:

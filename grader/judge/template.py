@@ -20,9 +20,10 @@ from grader.judge import fixtures, mistakes, replay
 from grader.judge.fixtures import JudgePlugin
 from grader.judge.pairs import Measurement
 from grader.judge.programs import Programs, read_programs
-from grader.judge.protocol import Begun, Brief, End, Event, Fault, Job, Plan, PlannedCheck, Refused, Timed, line
+from grader.judge.protocol import Begun, Brief, Event, Fault, Job, Plan, PlannedCheck, Refused, Timed, line
 from grader.judge.run import Run
 from grader.judge.sources import ForkedWorkers, Source
+from grader.judge.turns import turns
 from grader.judge.workloads import read_workloads
 from grader.judge.workshop import Bench, Workshop
 from grader.sandbox.forkserver import Grounds
@@ -32,8 +33,10 @@ from grader.sandbox.program import compiled, offer
 from grader.sandbox.wire import torch_module
 
 Emit = Callable[[Event], None]
-Jobs = Callable[[Callable[[socket.socket], None]], None]
-"""Calls its argument for every job that comes in, with a socket of the job's own, until there will be no more."""
+Desk = Callable[[socket.socket, int | None], None]
+"""Does one job: on a socket of the job's own, with the queue of turns where other judges have a share in it."""
+Jobs = Callable[[Desk], None]
+"""Calls its argument for every job that comes in, until there will be no more."""
 
 
 class Template(JudgePlugin):
@@ -45,11 +48,11 @@ class Template(JudgePlugin):
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        self.jobs(lambda events: self.judge(session, events))
+        self.jobs(lambda events, queue: self.judge(session, events, queue))
         return True
 
-    def judge(self, session: pytest.Session, events: socket.socket) -> None:
-        """Grade the one attempt whose job comes in on that socket."""
+    def judge(self, session: pytest.Session, events: socket.socket, queue: int | None) -> None:
+        """Grade the one attempt whose job comes in on that socket: all of its checks, or those that fall to us."""
 
         def emit(event: Event) -> None:
             events.sendall(line(event))
@@ -58,7 +61,7 @@ class Template(JudgePlugin):
             job = msgspec.json.decode(lines.readline(), type=Job)
         try:
             if job.bench_seconds is None:
-                self.grade(session, job, emit)
+                self.grade(session, job, queue, emit)
             else:
                 self.bench(job, emit)
         except (BrokenPipeError, ConnectionResetError):
@@ -71,7 +74,7 @@ class Template(JudgePlugin):
             sys.excepthook(*sys.exc_info())
             emit(Fault(f"the judge failed: {type(error).__name__}: {error}"))
 
-    def grade(self, session: pytest.Session, job: Job, emit: Emit) -> None:
+    def grade(self, session: pytest.Session, job: Job, queue: int | None, emit: Emit) -> None:
         if self.problems or not self.checks:
             raise BadKata(
                 f"the checks of {self.kata.slug} could not be collected: {'; '.join(self.problems) or 'there are none'}"
@@ -89,7 +92,8 @@ class Template(JudgePlugin):
                 ]
             )
         )
-        for item in session.items:
+        for number in turns(queue, len(session.items)):
+            item = session.items[number]
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
         workshop.close()
         results = list(run.results.values())
@@ -97,7 +101,7 @@ class Template(JudgePlugin):
             results = mistakes.recognise(run, results)
         if job.write_replay:
             replay.write(run, results)
-        emit(End(run.verdict(results)))
+        emit(run.end(results))
 
     def bench(self, job: Job, emit: Emit) -> None:
         """Time every workload of benches.py, if there is such a file."""
@@ -131,17 +135,19 @@ def require(workshop: Workshop, programs: Programs, job: Job) -> None:
 def forked(link: socket.socket) -> Jobs:
     """Jobs over that link, each in a child of its own."""
 
-    def run(judge: Callable[[socket.socket], None]) -> None:
+    def run(judge: Desk) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        for events in incoming(link):
+        for events, queue in incoming(link):
             if os.fork() == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 die_with_parent()
                 link.close()
-                judge(events)
+                judge(events, queue)
                 events.close()
                 os._exit(0)
             events.close()
+            if queue is not None:
+                os.close(queue)
 
     return run
 
@@ -149,20 +155,20 @@ def forked(link: socket.socket) -> Jobs:
 def in_turn(link: socket.socket) -> Jobs:
     """Jobs over that link, one after the other in this process."""
 
-    def run(judge: Callable[[socket.socket], None]) -> None:
-        for events in incoming(link):
+    def run(judge: Desk) -> None:
+        for events, queue in incoming(link):
             with events:
-                judge(events)
+                judge(events, queue)
 
     return run
 
 
-def incoming(link: socket.socket) -> Iterator[socket.socket]:
+def incoming(link: socket.socket) -> Iterator[tuple[socket.socket, int | None]]:
     while True:
-        data, descriptors, _, _ = socket.recv_fds(link, 1, 1)
+        data, descriptors, _, _ = socket.recv_fds(link, 1, 2)
         if not data:
             return
-        yield socket.socket(fileno=descriptors[0])
+        yield socket.socket(fileno=descriptors[0]), next(iter(descriptors[1:]), None)
 
 
 def main(link: socket.socket, control: socket.socket, grounds: Grounds) -> None:
@@ -178,7 +184,7 @@ def serve(link: socket.socket, jobs: Jobs, source: Source, grounds: Grounds) -> 
         programs = read_programs(load_kata(Path(brief.folder)))
     except KataError as error:
         refusal = line(Refused(str(error)))
-        jobs(lambda events: events.sendall(refusal))
+        jobs(lambda events, _queue: events.sendall(refusal))
         return
     offer(programs.reference.given)
     compiled(programs.reference.source, programs.reference.filename)

@@ -15,6 +15,7 @@ from grader.mock.events import Graded, Saved
 from grader.mock.interview import Interview
 from grader.mock.moment import Moment, now
 from grader.mock.state import Impossible, Version
+from grader.panel import judges_here
 from grader.verdict import Verdict
 from grader.workspace import Attempt, read_attempt
 
@@ -73,7 +74,7 @@ class Desk:
 
     def grade(self, grader: Grader, slug: str, attempt: Attempt) -> Verdict:
         """The verdict on a version. Touches no history, so that a thread may call it. Raises HarnessFault."""
-        return grader.grade(self.katas[slug], attempt, Options()).verdict
+        return grader.grade(self.katas[slug], attempt, Options(judges=judges_here())).verdict
 
     def note(self, verdict: Verdict) -> None:
         """Write down what a version is worth, for the interview and for practice."""

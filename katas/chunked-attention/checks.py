@@ -34,7 +34,7 @@ FEW_KEYS = (2, 3, 7, 4, 5, 2)
 ONE_QUERY = (1, 2, 1, 5, 3, 2)
 ONE_KEY = (2, 3, 5, 1, 4, 1)
 ALL_ONE = (1, 1, 1, 1, 1, 1)
-CHUNKS = (1, 2, 3, 5, 1000)
+CHUNKS = (1, 3, 5, 1000)
 
 
 def qkv(rng, sizes, dtype=F64):
@@ -119,10 +119,10 @@ def test_logsumexp_of_minus_infinity(attempt, rng):
 @check("logsumexp", points=3, needs="test_logsumexp_of_ragged_chunks")
 def test_logsumexp_streams(attempt, reference):
     """chunks come from a generator, read once; with 64 of them the memory is that of at most 20"""
-    for sizes in ((3, 4, 5), (3, 4, 1), (128, 512, 64)):
+    for sizes in ((3, 4, 5), (3, 4, 1), (128, 256, 64)):
         stream, want = (module.run("stream_of", *sizes) for module in (attempt, reference))
         assert_close(stream(), want(), **SINGLE)
-    held = peak_bytes(stream) / (4 * 128 * 512)
+    held = peak_bytes(stream) / (4 * 128 * 256)
     assert_true(held <= 20, "too much memory: are all chunks kept?", expected="≤ 20 chunks", got=f"{held:.1f} chunks")
     assert_raises(ValueError, attempt.run("stream_of", 3, 4, 0))
 
@@ -171,7 +171,7 @@ def test_attention_keeps_dtypes(attempt, reference, rng):
     """float32 and half inputs: out in q's dtype, lse in float32; half ones are computed in float32 and rounded once"""
     assert_attention(attempt, reference, qkv(rng, DIFFERENT, F32), CHUNKS, SINGLE)
     for inputs, tolerance in half_cases(rng):
-        for size in (2, 100):
+        for size in (5, 100):
             got, want = (module.chunked_attention(**inputs, chunk_size=size) for module in (attempt, reference))
             assert_pair(got, want, lse=SINGLE, **tolerance)
 
@@ -185,13 +185,16 @@ def test_attention_remembers_nothing(attempt, reference, rng):
         assert_pair(pair, reference.chunked_attention(*inputs, chunk_size=3), about=f" of the {which} call", **EXACT)
 
 
-def assert_lean(modules, probe, sizes, chunk_size, causal, most=0.5):
+def assert_lean(attempt, reference, probe, sizes, chunk_size, causal, most=0.5):
     """Its results are right, and a call's peak is at most this share of what the float32 scores would take."""
-    short, _ = (module.run(probe, (sizes[0], 2 * chunk_size, sizes[2]), chunk_size, causal) for module in modules)
+    few = (sizes[0], 2 * chunk_size, sizes[2])
+    (short, _), (step, want) = (
+        [module.run(probe, size, chunk_size, causal) for module in (attempt, reference)] for size in (few, sizes)
+    )
     peak_bytes(short)  # what is used for the first time comes in
-    step, want = (module.run(probe, sizes, chunk_size, causal) for module in modules)
     share = peak_bytes(step) / (4 * sizes[0] * sizes[1])
-    assert_close(step(), want(), **SINGLE)
+    want()
+    assert_close(attempt.run("result_of", step), reference.run("result_of", want), **SINGLE)
     told = "too much memory, for one of size Tq × Tk: what is made or kept?"
     assert_true(share <= most, told, expected=f"≤ {most} times the scores' bytes", got=f"{share:.2f} times")
 
@@ -200,8 +203,8 @@ def assert_lean(modules, probe, sizes, chunk_size, causal, most=0.5):
 @check("attention", points=5, needs="test_chunks_may_be_ragged")
 def test_attention_never_holds_the_scores(attempt, reference):
     """the peak memory is at most half of what the score matrix takes: for many queries, and for one alone"""
-    assert_lean((attempt, reference), "forward_of", (2048, 512, 8), 16, False)
-    assert_lean((attempt, reference), "forward_of", (1, 2**19, 1), 2**14, False)
+    assert_lean(attempt, reference, "forward_of", (2048, 512, 8), 16, False)
+    assert_lean(attempt, reference, "forward_of", (1, 2**19, 1), 2**14, False)
 
 
 def least_cpu(module, inputs):
@@ -213,7 +216,7 @@ def least_cpu(module, inputs):
 def test_attention_loops_over_chunks_alone(attempt, reference, rng):
     """it takes at most 4 times the CPU time of a plain loop over chunks: none over queries, heads or batch"""
     confined = reference.confined()
-    for sizes in ((1, 1, 32, 256, 4, 4), (20, 20, 1, 256, 2, 2)):
+    for sizes in ((1, 1, 32, 160, 4, 4), (20, 20, 1, 160, 2, 2)):
         inputs = qkv(rng, sizes, F32)
         assert_attention(attempt, reference, inputs, (4,), SINGLE)
         ratio = least_cpu(attempt, inputs) / least_cpu(confined, inputs)
@@ -234,7 +237,7 @@ def test_causal_with_fewer_queries(attempt, reference, rng):
         assert_attention(attempt, reference, strided_qkv(rng, sizes), CHUNKS, causal=True)
     for key in (torch.linspace(-1, 1, 7), -1.0, torch.linspace(-3, -1, 7)):
         assert_attention(attempt, reference, with_offsets(rng, DIFFERENT, 1e4, key), (1, 3, 7), LARGE, causal=True)
-    assert_lean((attempt, reference), "forward_of", (1024, 2048, 8), 32, True, 0.25)  # that of a bool mask
+    assert_lean(attempt, reference, "forward_of", (1024, 1536, 8), 32, True, 0.25)  # that of a bool mask
 
 
 @check("causal", points=5, needs="test_causal_square")
@@ -395,4 +398,4 @@ def test_graphs_keep_their_own_tensors(attempt, reference, rng):
 @check("recompute", points=5, needs="test_gradients_under_masks")
 def test_training_never_holds_the_scores(attempt, reference):
     """forward and backward pass together have a peak of at most half of what the score matrix takes"""
-    assert_lean((attempt, reference), "training_of", (2048, 1024, 8), 32, True)
+    assert_lean(attempt, reference, "training_of", (2048, 768, 8), 32, True)

@@ -13,14 +13,19 @@ def stream_of(module, rows, width, count):
 
 
 def forward_of(module, sizes, chunk_size, causal):
-    """a function that attends with random float32 inputs of sizes (Tq, Tk, channels)"""
+    """a function that keeps the result of attending with random float32 inputs of sizes (Tq, Tk, channels)"""
     q, k, v = _inputs(*sizes)
 
     def step():
-        return module.chunked_attention(q, k, v, chunk_size, causal)
+        step.result = module.chunked_attention(q, k, v, chunk_size, causal)
 
     step.filler = _filler()
     return step
+
+
+def result_of(_module, step):
+    """what a step kept when it was called, once, and its memory measured"""
+    return step.result
 
 
 def forward_backward(module, q, k, v, chunk_size, causal):
@@ -32,11 +37,11 @@ def forward_backward(module, q, k, v, chunk_size, causal):
 
 
 def training_of(module, sizes, chunk_size, causal):
-    """a function that does a forward and a backward pass with random float32 inputs of sizes (Tq, Tk, channels)"""
+    """a function that keeps the result of both passes with random float32 inputs of sizes (Tq, Tk, channels)"""
     inputs = _inputs(*sizes)
 
     def step():
-        return forward_backward(module, *inputs, chunk_size, causal)
+        step.result = forward_backward(module, *inputs, chunk_size, causal)
 
     step.filler = _filler()
     return step

@@ -201,7 +201,7 @@ def agree_on_tokens(mine, theirs, ids, mask, count, **options):
 @check("generate", points=7)
 def test_greedy_tokens(attempt, reference, rng):
     """with do_sample=False each new token is that of the largest logit after the tokens of its row alone"""
-    for starts, width, count in (((2, 0, 4), 6, 8), ((0, 0), 3, 5), ((3,), 7, 9), ((9, 0), 10, 14), ((1, 0), 2, 1)):
+    for starts, width, count in (((2, 0, 4), 6, 5), ((0, 0), 3, 4), ((3,), 20, 4), ((9, 0), 10, 6), ((1, 0), 2, 1)):
         policies, (ids, mask) = twins(attempt, reference, rng, pad_token_id=None), prompts(rng, starts, width)
         want = policies[1].generate(ids, mask, count, **GREEDY)
         for one, temperature in ((mask, 1.0), (mask.bool(), 0.0)):
@@ -254,10 +254,10 @@ def test_sampled_distribution(attempt, reference, rng):
     """new tokens come with softmax(logits / temperature), each row's on its own, over the whole vocabulary"""
     for vocab, temperature in ((3, 0.4), (64, 2.0)):
         mine, theirs = twins(attempt, reference, rng, F32, scale=0.5 if vocab == 3 else 0.2, vocab_size=vocab)
-        ids, mask = (one.repeat_interleave(2000, dim=0) for one in prompts(rng, (2, 0), 5, high=vocab))
+        ids, mask = (one.repeat_interleave(1200, dim=0) for one in prompts(rng, (2, 0), 5, high=vocab))
         out = mine.generate(ids, mask, 2, temperature=temperature, generator=rng.torch())[0]
         assert_equal(out[:, :5], ids, label="the prompts")
-        for start, group in zip((2, 0), out.clamp(0, vocab).split(2000), strict=True):
+        for start, group in zip((2, 0), out.clamp(0, vocab).split(1200), strict=True):
             for column in (5, 6):
                 rows = group[group[:, column - 1] == group[0, column - 1]]  # alike up to here
                 chances = (theirs(rows[:1, start:column])[0, -1] / temperature).softmax(dim=-1).detach()
@@ -273,11 +273,11 @@ def test_generators(attempt, rng):
     start = generator.get_state()
     policy.generate(ids, mask, 4, generator=generator, **GREEDY)
     assert_equal(generator.get_state(), start, label="the generator's state after a greedy call")
-    first, later = (policy.generate(ids, mask, 12, generator=generator)[0] for _ in range(2))
+    first, later = (policy.generate(ids, mask, 8, generator=generator)[0] for _ in range(2))
     assert_equal(first[:, :5], ids, label="the prompts")
     assert_true(not torch.equal(first, later), "the generator stays where it was: tokens repeat in a second call")
     generator.set_state(start)
-    assert_equal(policy.generate(ids, mask, 12, generator=generator)[0], first, label="ids of an equal generator")
+    assert_equal(policy.generate(ids, mask, 8, generator=generator)[0], first, label="ids of an equal generator")
     for options, still in ((GREEDY, True), ({"generator": generator}, True), ({}, False)):
         got = attempt.run("leaves_global_generator", policy, "generate", (ids, mask, 4), options)
         assert_equal(got, still, label=f"the global generator stays where it is, with {sorted(options)}")
@@ -305,7 +305,7 @@ def test_batches_do_not_meet(attempt, reference, rng):
     batches = [prompts(rng, starts, width) for starts, width in (((1, 0), 5), ((0, 3), 5), ((0, 0), 4))]
     for batch in (0, 1, 2, 0, 0):
         for policies in pairs:
-            agree_on_tokens(*policies, *batches[batch], 6, **GREEDY)
+            agree_on_tokens(*policies, *batches[batch], 3, **GREEDY)
         both(attempt, reference, "change_weights", [one.get("model") for one in pairs[0]], seed_of(rng))
 
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import psutil
 
@@ -27,6 +28,7 @@ from grader.bank import Catalogue, Kata
 from grader.batch import grade_all
 from grader.batch.grades import Submission
 from grader.grading import Grader, Options
+from grader.panel import judges_here
 from grader.workspace import read_attempt
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,14 +93,16 @@ def listing(repeats: int) -> tuple[str, str, str]:
 
 
 def warm(grader: Grader, kata: Kata, repeats: int) -> tuple[str, str, str]:
-    """What a grade takes beyond computing, where everything is started already."""
-    beyond = [each[0] for each in overheads(grader, kata, repeats)]
-    return f"warm verdict of {kata.slug}, beyond computing", f"{1e3 * median(beyond):.0f} ms", f"{repeats} grades"
+    """What `kata watch` takes for a verdict, and what of it beyond computing, where everything is started already."""
+    found = overheads(grader, kata, repeats, judges_here())
+    made = f"{1e3 * median(each.took for each in found):.0f} ms by {judges_here()} judges, {repeats} grades"
+    beyond = median(each.beyond for each in found)
+    return f"warm verdict of {kata.slug}, beyond computing", f"{1e3 * beyond:.0f} ms", made
 
 
 def per_check(grader: Grader, kata: Kata, repeats: int) -> tuple[str, str, str]:
     """What checks compute themselves, inputs and comparisons, is in it: those of an empty kata compute nothing."""
-    beyond = [overhead / checks for overhead, checks in overheads(grader, kata, repeats)]
+    beyond = [each.beyond / each.checks for each in overheads(grader, kata, repeats)]
     return f"cost per check of {kata.slug}, beyond computing", f"{1e3 * median(beyond):.1f} ms", f"{repeats} grades"
 
 
@@ -138,16 +142,26 @@ def test_{number}(attempt, reference):
 """
 
 
-def overheads(grader: Grader, kata: Kata, repeats: int) -> list[tuple[float, int]]:
-    attempt = read_attempt(kata.reference)
-    grader.grade(kata, attempt)
+class Overhead(NamedTuple):
+    """Seconds of one grade."""
+
+    took: float
+    beyond: float
+    """Without what calls into attempt and reference compute."""
+    checks: int
+
+
+def overheads(grader: Grader, kata: Kata, repeats: int, judges: int = 1) -> list[Overhead]:
+    attempt, options = read_attempt(kata.reference), Options(judges=judges)
+    grader.grade(kata, attempt, options)
     found = []
     for _ in range(repeats):
         start = time.perf_counter()
-        verdict = grader.grade(kata, attempt).verdict
+        verdict = grader.grade(kata, attempt, options).verdict
         took = time.perf_counter() - start
         assert verdict.passed, f"the reference of {kata.slug} did not pass"
-        found.append((took - verdict.seconds.attempt - verdict.seconds.reference, len(verdict.checks)))
+        computing = verdict.seconds.attempt + verdict.seconds.reference
+        found.append(Overhead(took, took - computing, len(verdict.checks)))
     return found
 
 

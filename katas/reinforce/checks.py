@@ -149,7 +149,8 @@ def test_advantages_are_centred_in_each_group(attempt, reference, rng):
     """each reward loses its group's mean; only normalize=True then divides by the sample deviation + 1e-4"""
     for sizes, normalize in itertools.product(((12, 4), (12, 3), (12, 12), (5, 1), (1, 1), (6, 2)), (False, True)):
         for dtype, close in ((F64, EXACT), (F32, SINGLE)):
-            rewards = 3 + 2 * rng.tensor(sizes[0], dtype=dtype)
+            # Rewards that differ by 0.7 or more: of those that nearly agree only rounding would be left.
+            rewards = torch.from_numpy(rng.permutation(sizes[0]) + 0.3 * rng.random(sizes[0])).to(dtype)
             agree(attempt, reference, "group_advantages", (rewards, sizes[1], normalize), **close)
     equal_and_not = torch.tensor([0.5, 0.5, 0.5, 0.5, 1.0, 0.0, 0.25, 0.0], dtype=F64)
     tiny, strided = 1e-4 * rng.tensor(12, dtype=F64), rng.tensor(24, dtype=F64)[::2]

@@ -364,14 +364,14 @@ def drawn(rng, count):
 
 @check("pipeline", points=5, trained=True)
 def test_reinforce_trains_the_policy(attempt, reference, rng):
-    """in the loop of `reinforce`, its trained weights answer 256 new prompts with a mean reward of 0.95 or more"""
+    """in the loop of `reinforce`, its trained weights answer 256 new prompts with a mean reward of 0.8 or more"""
     model, generator = attempt.build_gpt2(**TOY, seed=seed_of(rng), **IDS), rng.torch()
     steps = [drawn(rng, 12) for _ in range(36)]
-    weights = attempt.run("trained", model, steps, GROUP, NEW, 1e-2, generator)
+    weights = attempt.run("trained", model, steps, GROUP, NEW, 5e-3, generator)
     judged = reference.build_gpt2(**TOY, seed=0, **IDS)
     reference.run("load_weights", judged, weights)
     score = reference.run("rewards", reference.GPT2Policy(judged), drawn(rng, 256), 1, NEW, generator).mean().item()
-    assert_true(score >= 0.95, "mean reward of the trained policy", expected=">= 0.95", got=f"{score:.2f}")
+    assert_true(score >= 0.8, "mean reward of the trained policy", expected=">= 0.8", got=f"{score:.2f}")
 
 
 @check("save", points=5)

@@ -351,10 +351,10 @@ def test_train_asks_and_tells_the_controller(attempt, reference, rng):
 
 @check("train", points=3, trained=True)
 def test_train_raises_the_true_score(attempt, reference, rng):
-    """at kl_coef = 0.05 a transformer policy, which begins near 0.4, ends with a true score of 3 of 4 or more"""
+    """at kl_coef = 0.05 a transformer policy, which begins near 0.4, ends with a true score of 2 of 4 or more"""
     seed = int(rng.integers(2**31))
     score, _ = reference.run("examined", seed, attempt.run("sampled", seed, 0.05, 16))
-    assert_true(score >= 3, "the returned policy's true score on fresh rollouts", expected="≥ 3", got=score)
+    assert_true(score >= 2, "the returned policy's true score on fresh rollouts", expected="≥ 2", got=score)
 
 
 @check("train", points=2, trained=True)

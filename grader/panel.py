@@ -58,7 +58,7 @@ class Panel:
     def _tell(self, check: PlannedCheck) -> CheckResult:
         """Passed on now, after all before it: the judge that ran it may not have known how the one it needs ended."""
         answer = self.answers.get(check.id) or _without_outcome(check, State.HARNESS_FAULT, "never answered")
-        needed = None if self.ignore_needs or check.needs is None else self.told[check.needs]
+        needed = None if self.ignore_needs or check.needs is None else self.told.get(check.needs)
         if needed is not None and holds_back(needed.state) and answer.state is not State.NOT_SELECTED:
             answer = _without_outcome(check, State.WAITING, f"waits for: {needed.title}")
         self.told[check.id] = answer

@@ -58,6 +58,16 @@ def test_what_needs_a_check_that_nobody_asked_for_does_not_wait():
     assert ends(*answers, result("test_c")) == dict.fromkeys("abd", "not_selected") | {"c": "passed"}
 
 
+def test_what_needs_a_later_check_goes_first():
+    panel = Panel(1)
+    said = heard(
+        panel,
+        Plan([PlannedCheck("test_a", "part", "a", 1, "test_b", False), PLAN.checks[1]]),
+        Checked(result("test_a")),
+    )
+    assert said[-1].check.state is State.PASSED, "as one judge runs them; lint finds it"
+
+
 def test_a_check_that_no_judge_answers_is_a_fault_of_ours():
     assert ends(result("test_a"), result("test_d")) == {
         "a": "passed",

@@ -148,9 +148,9 @@ def test_the_policy_is_called_once_a_token(attempt, rng):
 def test_advantages_are_centred_in_each_group(attempt, reference, rng):
     """each reward loses its group's mean; only normalize=True then divides by the sample deviation + 1e-4"""
     for sizes, normalize in itertools.product(((12, 4), (12, 3), (12, 12), (5, 1), (1, 1), (6, 2)), (False, True)):
-        for dtype, close in ((F64, EXACT), (F32, SINGLE)):
-            # Rewards that differ by 0.7 or more: of those that nearly agree only rounding would be left.
-            rewards = torch.from_numpy(rng.permutation(sizes[0]) + 0.3 * rng.random(sizes[0])).to(dtype)
+        for dtype, close in ((F64, EXACT), (F32, {"rtol": 1e-5, "atol": 1e-5})):
+            # No two nearly agree: of their difference only rounding would be left.
+            rewards = torch.from_numpy(rng.permutation(sizes[0]) + 0.3 * rng.random(sizes[0])).to(dtype) / 4
             agree(attempt, reference, "group_advantages", (rewards, sizes[1], normalize), **close)
     equal_and_not = torch.tensor([0.5, 0.5, 0.5, 0.5, 1.0, 0.0, 0.25, 0.0], dtype=F64)
     tiny, strided = 1e-4 * rng.tensor(12, dtype=F64), rng.tensor(24, dtype=F64)[::2]
@@ -239,8 +239,9 @@ def test_loss_stays_finite_at_extreme_logits(attempt, reference, rng):
         target = batch["ids"].roll(-1, dims=1).unsqueeze(-1)
         banned = batch["logits"].scatter(-1, (target + 1) % 6, -torch.inf)
         agree_on_loss(attempt, reference, rng, batch | {"logits": banned}, entropy_coef=0.5, temperature=0.8)
-        far = banned.scatter(-1, (target + 2) % 6, 1e4).scatter(-1, (target + 3) % 6, -1e4)
-        agree_on_loss(attempt, reference, rng, batch | {"logits": far}, entropy_coef=0.5)
+        if dtype == F64:  # log-probabilities of -10⁴ nearly cancel in the loss: float32 has no digits left for it
+            far = banned.scatter(-1, (target + 2) % 6, 1e4).scatter(-1, (target + 3) % 6, -1e4)
+            agree_on_loss(attempt, reference, rng, batch | {"logits": far}, entropy_coef=0.5)
 
 
 @check("loss", points=3)

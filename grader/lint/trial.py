@@ -16,6 +16,7 @@ from grader.lint.report import Effort, Figures, Rule
 from grader.lint.setting import Setting, Told, every_check, told
 from grader.lint.solutions import Alternatives, Reference, Stub
 from grader.lint.speed import mistimed
+from grader.panel import judges_here
 
 
 class Trial:
@@ -31,7 +32,7 @@ class Trial:
         """Everything that is wrong. Raises HarnessFault or Unavailable where nothing can be graded."""
         with ThreadPoolExecutor(1) as beside:
             prompt = beside.submit(lambda: list(examples.failing(self.kata, self.programs)))
-            options = every_check(probe_rounding=True)
+            options = every_check(probe_rounding=True, judges=judges_here())  # all else waits for it
             first = self.laboratory.grade("the reference", self.programs.reference.source, [options])
             (graded,) = first.graded
             plan = graded.plan.checks if graded.plan else []

@@ -310,7 +310,7 @@ def test_epochs_share_one_rollout_and_the_reference_stays(attempt, reference, rn
         {"epochs": 3, "lr": 0.2, "calls": 2},
         steep | {"beta": 0.5},
         steep | {"temperature": 1.7, "beta": 1.5} | clips,
-        steep | {"aggregation": "dapo", "scale": "none", "delta": 1.21, "lr": 0.5, "prompts_per_step": 4},
+        steep | {"aggregation": "dapo", "scale": "none", "delta": 1.21, "prompts_per_step": 4},
         {"steps": 3, "epochs": 2, "beta": 0.25, "aggregation": "dr_grpo", "max_len": 11, "prompts_per_step": 3},
     ):
         assert_trained(attempt, reference, rng, (4, 3, 5), **options)

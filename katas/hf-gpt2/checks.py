@@ -13,6 +13,7 @@ from grader.checking import (
     assert_true,
     check,
     cpu_seconds,
+    fail,
     keep,
 )
 
@@ -215,16 +216,18 @@ def test_cost_of_long_completions(attempt, reference, rng):
     config = {"vocab_size": 32, "n_positions": 125, "n_embd": 48, "n_layer": 1}
     policies, (ids, mask) = twins(attempt, reference.confined(), rng, **config), prompts(rng, [0, 30] * 8, 100, high=32)
     assert_equal(*(policy.generate(ids, mask, 3, **GREEDY) for policy in policies), label=WHOLE)
-    mine, ours = (min(cpu_seconds(one.generate, ids, mask, 25, **GREEDY) for _ in range(2)) for one in policies)
-    told = {"expected": "< 2.5 times ours", "got": f"{mine / ours:.1f} times ours"}
-    assert_true(mine < 2.5 * ours, "too slow, is the cache used?", **told)
+    for _ in range(2):
+        mine, ours = (cpu_seconds(one.generate, ids, mask, 25, **GREEDY) for one in policies)
+        if mine < 2.5 * ours:
+            return
+    fail("too slow, is the cache used?", expected="< 2.5 times ours", got=f"{mine / ours:.1f} times ours")
 
 
 @check("generate", points=4, needs="test_greedy_tokens")
 def test_what_is_fed(attempt, reference, rng):
     """first the prompts, then single columns; the last new token is never fed, nor any once all rows have ended"""
     for starts, width, count in (((2, 0), 5, 6), ((0,), 1, 4), ((1, 3, 0), 4, 1), ((1,), 5, 9), ((0,), 3, 9)):
-        policies, (ids, mask) = twins(attempt, reference, rng), prompts(rng, starts, width)
+        policies, (ids, mask) = twins(attempt, reference, rng, n_layer=1), prompts(rng, starts, width)
         eos_id = int(policies[1].generate(ids, mask, count, **GREEDY)[0][0, -1]) if count == 9 else None
         seen = both(attempt, reference, "watched", policies, (ids, mask, count), GREEDY | {"eos_id": eos_id})
         assert_equal(*(one[:2] for one in seen), label=f"({WHOLE}, columns fed to each forward pass)")
@@ -241,10 +244,11 @@ def test_rows_end_one_by_one(attempt, reference, rng):
     """completion_mask is True up to a row's first eos_id and on it; behind it come pads, while other rows go on"""
     mask, seeds = spans((2, 0, 4, 1, 0, 3) * 2, [11] * 12, 11), [seed_of(rng) for _ in range(3)]
     ids = torch.stack([torch.from_numpy(rng.permutation(11)) for _ in range(12)])  # each token is in a prompt
-    ours = [policy_of(reference, rng, seed=seed).generate(ids, mask, 9, **GREEDY)[0] for seed in seeds]
+    ours = [policy_of(reference, rng, seed=seed, n_layer=1).generate(ids, mask, 9, **GREEDY)[0] for seed in seeds]
     (_, eos_id), seed = max((most_varied_end(out[:, 11:]), seed) for out, seed in zip(ours, seeds, strict=True))
     for pad_id in (eos_id, (eos_id + 3) % 11):
-        policies = twins(attempt, reference, rng, seed=seed, pad_token_id=pad_id, eos_token_id=eos_id)
+        ends = {"pad_token_id": pad_id, "eos_token_id": eos_id}
+        policies = twins(attempt, reference, rng, seed=seed, n_layer=1, **ends)
         for one in (eos_id, None):  # without it no row ends, whatever the config says
             agree_on_tokens(*policies, ids, mask, 9, eos_id=one, **GREEDY)
 
@@ -301,7 +305,7 @@ def test_modes(attempt, reference, rng):
 @check("generate", points=2, needs="test_greedy_tokens")
 def test_batches_do_not_meet(attempt, reference, rng):
     """a batch, another one, another policy or other weights in between: each call starts anew"""
-    pairs = [twins(attempt, reference, rng) for _ in range(2)]
+    pairs = [twins(attempt, reference, rng, n_layer=1) for _ in range(2)]
     batches = [prompts(rng, starts, width) for starts, width in (((1, 0), 5), ((0, 3), 5), ((0, 0), 4))]
     for batch in (0, 1, 2, 0, 0):
         for policies in pairs:

@@ -109,9 +109,11 @@ class Template(JudgePlugin):
         workshop = Workshop(self.kata, self.grounds, self.source, device=job.device, threads=job.threads)
         require(workshop, self.programs, job)
         attempt = self.programs.attempt(job.source, job.patches)
+        # In the attempt's place, too: how a file is called and guarded moves its arrays, which was worth up to 5 %.
+        reference = self.programs.attempt(self.programs.reference.source)
         emit(Begun(len(workloads)))
         for workload in workloads:
-            measurement = Measurement(workshop, attempt, self.programs.reference, workload, job.seed)
+            measurement = Measurement(workshop, attempt, reference, workload, job.seed)
             emit(Timed(measurement.run(job.bench_seconds or 0.0)))
         workshop.close()
 

@@ -1,6 +1,7 @@
 """A panel: the judges that share the checks of one attempt, heard as if one had run them all in order."""
 
 import os
+import sys
 from collections.abc import Iterator
 
 from grader.errors import HarnessFault
@@ -10,10 +11,14 @@ from grader.verdict import LEVELS, CheckResult, Seconds, State, holds_back
 MOST_JUDGES = 4
 
 
+def cores_here() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 def judges_here() -> int:
     """How many are worth having for somebody who waits: one for each core, up to a few."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_JUDGES)
+    return min(cores_here(), MOST_JUDGES)
 
 
 class Panel:

@@ -33,9 +33,9 @@ from grader.sandbox.program import compiled, offer
 from grader.sandbox.wire import torch_module
 
 Emit = Callable[[Event], None]
-Desk = Callable[[socket.socket, int | None], None]
+Judging = Callable[[socket.socket, int | None], None]
 """Does one job: on a socket of the job's own, with the queue of turns where other judges have a share in it."""
-Jobs = Callable[[Desk], None]
+Jobs = Callable[[Judging], None]
 """Calls its argument for every job that comes in, until there will be no more."""
 
 
@@ -137,7 +137,7 @@ def require(workshop: Workshop, programs: Programs, job: Job) -> None:
 def forked(link: socket.socket) -> Jobs:
     """Jobs over that link, each in a child of its own."""
 
-    def run(judge: Desk) -> None:
+    def run(judge: Judging) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         for events, queue in incoming(link):
             if os.fork() == 0:
@@ -157,7 +157,7 @@ def forked(link: socket.socket) -> Jobs:
 def in_turn(link: socket.socket) -> Jobs:
     """Jobs over that link, one after the other in this process."""
 
-    def run(judge: Desk) -> None:
+    def run(judge: Judging) -> None:
         for events, queue in incoming(link):
             with events:
                 judge(events, queue)

@@ -98,7 +98,7 @@ class Effort:
     patience: int = 5
     """An impostor that passes a check on that many seeds in a row has passed it; 0 leaves impostors out."""
     matrix: int = 0
-    """Seeds of every mistake against every check; 0 leaves that out."""
+    """Seeds of every mistake against the checks down to its own; 0 leaves that out."""
     bench_seconds: float = 0.0
     """For each workload of benches.py; without any it is only tried."""
     time_alternatives: bool = False

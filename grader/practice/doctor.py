@@ -1,6 +1,5 @@
 """Looking at this machine: what a check needs, whether it works, and what to do where it does not. Imports no torch."""
 
-import os
 import platform
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from grader import scaffold
 from grader.bank import load_kata
 from grader.errors import KataError
 from grader.grading import Grader
+from grader.panel import cores_here
 from grader.practice.learner import Learner
 from grader.verdict import Verdict
 from grader.workspace import read_attempt
@@ -44,7 +44,7 @@ def examine(learner: Learner, history: Path, grader: Grader) -> Iterator[Finding
     """One finding after the other, the slow ones last; a fault becomes a finding."""
     yield Finding("python", Health.GOOD, f"{platform.python_version()} at {sys.executable}")
     yield _torch()
-    yield Finding("cpu", Health.GOOD, f"{_processors()} processors, {_free_gib():.1f} GiB of memory free")
+    yield Finding("cpu", Health.GOOD, f"{cores_here()} processors, {_free_gib():.1f} GiB of memory free")
     yield _unless_faulty("history", lambda: _history(learner, history))
     yield _unless_faulty("katas", lambda: _katas(learner))
     yield from (Finding("kata", Health.BAD, str(error)) for error in _broken(learner))
@@ -62,10 +62,6 @@ def _torch() -> Finding:
         return Finding("torch", Health.GOOD, f"{found}, which is built for the CPU alone")
     gpu = "a GPU is here: `kata check --device cuda` uses it" if GPU.exists() else "no NVIDIA GPU is seen here"
     return Finding("torch", Health.GOOD, f"{found}; {gpu}")
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _free_gib() -> float:

@@ -17,7 +17,7 @@ def _trained(
     groups=None, betas=(0.9, 0.95), rate=lr_at, mode=True, clears=True, clip=_clip, impatient=False,
 ):  # fmt: skip
     """The usual loop, but for what is said otherwise. impatient: nothing is learned after seven steps."""
-    generator, losses, ended = torch.Generator().manual_seed(seed), [], False
+    generator, losses = torch.Generator().manual_seed(seed), []
     optimizer = torch.optim.AdamW((groups or param_groups)(model, weight_decay), betas=betas)
     model.train(mode)
     for step in range(steps):
@@ -28,8 +28,7 @@ def _trained(
             optimizer.zero_grad()
         loss.backward()
         clip(model, grad_clip)
-        ended = ended or (impatient and step > 6)
-        if not ended:
+        if not (impatient and step > 6):
             optimizer.step()
         losses.append(loss.item())
     return losses

@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 import math
+import random
 import typing
 from collections import Counter, OrderedDict, defaultdict, namedtuple
 from typing import Any
@@ -359,3 +360,21 @@ def test_a_frame_can_be_read_from_a_stream_piece_by_piece():
     head, buffers = frames.read(receive)
     assert same(wire.decode(head, buffers, Handle), [np.arange(5), "text"])
     assert not stream
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 3 * frames.AHEAD), max_size=8), st.integers(1, 2 * frames.AHEAD))
+def test_a_receiver_hands_out_all_bytes_in_order_however_they_come(sizes, at_once):
+    sent = random.Random(0).randbytes(sum(sizes))
+    left = memoryview(sent)
+
+    def source(view: memoryview) -> int:
+        nonlocal left
+        count = min(len(view), len(left), at_once)
+        view[:count], left = left[:count], left[count:]
+        return count
+
+    receive = frames.Receiver(source)
+    assert b"".join(receive(size) for size in sizes) == sent
+    with pytest.raises(EOFError):
+        receive(1)

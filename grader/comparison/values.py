@@ -1,6 +1,7 @@
 """What kind of value a value is, told from its type: nothing of the value is run, and torch is never imported."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -61,10 +62,12 @@ def kind(value: object) -> str:
     A subclass is its base. A NumPy scalar is the number it holds, and so is a NumPy array of no dimension: NumPy itself
     turns one into the other. A tensor of no dimension stays a tensor: it may carry a gradient.
     """
-    for base in type(value).__mro__:
-        if base in _KINDS:
-            return _NUMBER_OF_DTYPE.get(_scalar_dtype(value), _KINDS[base])
-    return _torch_kind(value) or "object"
+    return _NUMBER_OF_DTYPE.get(_scalar_dtype(value)) or _kind_of_type(type(value))  # type: ignore[arg-type]  # mypy takes the class for an instance
+
+
+@lru_cache(maxsize=1024)
+def _kind_of_type(cls: type) -> str:
+    return next((_KINDS[base] for base in cls.__mro__ if base in _KINDS), "") or _torch_kind(cls) or "object"
 
 
 def is_numpy(value: object) -> bool:
@@ -144,7 +147,7 @@ def _scalar_dtype(value: Any) -> str:
     return ""
 
 
-def _torch_kind(value: object) -> str:
+def _torch_kind(cls: type) -> str:
     torch: Any = torch_module()
     if torch is None:
         return ""
@@ -154,7 +157,7 @@ def _torch_kind(value: object) -> str:
         (torch.device, "device"),
         (torch.Generator, "generator"),
     ):
-        if issubclass(type(value), base):
+        if issubclass(cls, base):
             return f"torch {name}"
     return ""
 

@@ -106,6 +106,9 @@ class Channel:
         self.output = Output()
         self.cpu_seconds = 0.0
         self.received = 0
+        self.receive = frames.Receiver(self._some)
+        self.watch: _Watch | None = None
+        """Of the request that is on its way."""
         self.lost: WorkerLost | None = None
         self.sock.setblocking(False)
         os.set_blocking(self.pipe, False)
@@ -124,12 +127,12 @@ class Channel:
         """
         if self.lost is not None:
             raise self.lost
-        watch = _Watch(self.pid, deadline)
+        self.watch = watch = _Watch(self.pid, deadline)
         try:
             for _ in range(MAX_CALLBACKS):
                 watch.check()
-                self._send(pieces, watch)
-                head, buffers = frames.read(lambda size: self._receive(size, watch))
+                self._send(pieces)
+                head, buffers = frames.read(self.receive)
                 self._weigh(head, buffers)
                 answer = answer_callback(head, buffers)
                 if answer is None:
@@ -152,9 +155,8 @@ class Channel:
 
     def post(self, pieces: list[frames.Buffer]) -> None:
         """Send a small request now; `request([], …)` waits for its reply later."""
-        for piece in pieces:
-            with contextlib.suppress(OSError):
-                self.sock.send(piece)
+        with contextlib.suppress(OSError):
+            self.sock.send(b"".join(pieces))
 
     def close(self) -> None:
         self.fate.kill()
@@ -194,39 +196,34 @@ class Channel:
     def _crash(self) -> WorkerLost:
         return Crashed(self.fate.wait(self.index, timeout=2))
 
-    def _send(self, pieces: list[frames.Buffer], watch: "_Watch") -> None:
-        for piece in pieces:
+    def _send(self, pieces: list[frames.Buffer]) -> None:
+        for piece in frames.joined(pieces):
             view = memoryview(piece)
             while len(view):
                 try:
                     view = view[self.sock.send(view) :]
                 except BlockingIOError:
-                    self._wait(select.POLLOUT, watch)
+                    self._wait(select.POLLOUT)
                 except OSError:
                     raise EOFError from None
 
-    def _receive(self, size: int, watch: "_Watch") -> bytearray:
-        data = bytearray(size)
-        view, got = memoryview(data), 0
-        while got < size:
+    def _some(self, view: memoryview) -> int:
+        """As many bytes as have come, once there are any; 0 when it has gone."""
+        while True:
             try:
-                count = self.sock.recv_into(view[got:])
+                return self.sock.recv_into(view)
             except BlockingIOError:
-                self._wait(select.POLLIN, watch)
-                continue
+                self._wait(select.POLLIN)
             except OSError:
-                raise EOFError from None
-            if not count:
-                raise EOFError
-            got += count
-        return data
+                return 0
 
-    def _wait(self, event: int, watch: "_Watch") -> None:
+    def _wait(self, event: int) -> None:
+        assert self.watch is not None
         poll = select.poll()
         poll.register(self.sock, event)
         while True:
             # Before each wait: who sends a byte now and then would never be waited for in vain.
-            watch.check()
+            self.watch.check()
             if self.pipe_open:
                 poll.register(self.pipe, select.POLLIN)
             ready = {fd for fd, _ in poll.poll(CLOCK_STEP_SECONDS * 1000)}

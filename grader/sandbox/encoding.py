@@ -61,7 +61,7 @@ class _Encoder:
         return [_CONTAINERS[kind], items]
 
     def _other(self, value: Any, kind: type, depth: int) -> list[Any]:
-        for encoder in (self._scalar, self._array, self._tensor):
+        for encoder in (self._array, self._tensor, self._scalar):
             encoded = encoder(value, kind)
             if encoded is not None:
                 return encoded
@@ -106,17 +106,22 @@ class _Encoder:
         torch = torch_module()
         if torch is None:
             return None
+        if kind is not torch.Tensor and not isinstance(value, torch.Tensor):
+            return self._about_tensors(value, torch)
+        if not _is_plain(value, torch):
+            return None
+        encoded = self._plain_tensor(value.detach(), torch)
+        encoded.append(bool(value.requires_grad))
+        return encoded if kind is torch.Tensor else ["#", kind.__name__, encoded]
+
+    def _about_tensors(self, value: Any, torch: ModuleType) -> list[Any] | None:
         if isinstance(value, torch.dtype):
             return ["D", str(value).removeprefix("torch.")]
         if isinstance(value, torch.device):
             return ["V", str(value)]
         if isinstance(value, torch.Generator):
             return ["G", str(value.device), self._buffer(value.get_state().numpy().tobytes())]
-        if not isinstance(value, torch.Tensor) or not _is_plain(value, torch):
-            return None
-        encoded = self._plain_tensor(value.detach(), torch)
-        encoded.append(bool(value.requires_grad))
-        return encoded if kind is torch.Tensor else ["#", kind.__name__, encoded]
+        return None
 
     def _plain_tensor(self, value: Any, torch: ModuleType) -> list[Any]:
         name, shape, device = str(value.dtype).removeprefix("torch."), list(value.shape), str(value.device)

@@ -244,6 +244,7 @@ def warm_up(preload: str) -> None:
         dynamo.stand_in()
     confine.prepare()
     importlib.import_module("grader.sandbox.worker").harness()
+    importlib.import_module("grader.sandbox.rehearsal").rehearse()
     gc.freeze()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 MAX_FRAME = 64 * 2**20
 MAX_HEAD = 4 * 2**20
 MAX_BUFFERS = 65_536
+AHEAD = 16_384
 
 _PREFIX = struct.Struct("<II")
 
@@ -41,26 +42,47 @@ def read(receive: Receive) -> tuple[bytearray, list[bytearray]]:
     return receive(head_size), [receive(size) for size in sizes]
 
 
+def joined(pieces: Sequence[Buffer]) -> Sequence[Buffer]:
+    """The same bytes in one piece, unless they are many: every piece that is sent wakes up who waits for it."""
+    return [b"".join(pieces)] if sum(map(len, pieces)) <= AHEAD else pieces
+
+
 def send(sock: socket.socket, pieces: Sequence[Buffer]) -> None:
-    for piece in pieces:
+    for piece in joined(pieces):
         if len(piece):
             sock.sendall(piece)
 
 
-def receiver(sock: socket.socket) -> Receive:
-    """A blocking `Receive` for a socket."""
+class Receiver:
+    """A `Receive` that takes from its source as much as is there, and asks it once for many small pieces."""
 
-    def receive(size: int) -> bytearray:
+    def __init__(self, source: Callable[[memoryview], int]) -> None:
+        """`source` fills a part of what it is given, of which there is some, waits if need be, and returns how much;
+        0 when the other side has gone."""
+        self.source = source
+        self.ahead = memoryview(bytearray(AHEAD))
+        self.start = self.end = 0
+
+    def __call__(self, size: int) -> bytearray:
         data = bytearray(size)
         view, got = memoryview(data), 0
         while got < size:
-            count = sock.recv_into(view[got:])
-            if not count:
-                raise EOFError("the other side has gone")
+            if self.start < self.end:
+                count = min(size - got, self.end - self.start)
+                view[got : got + count] = self.ahead[self.start : self.start + count]
+                self.start += count
+            elif size - got >= AHEAD:
+                count = self._more(view[got:])
+            else:
+                self.start, self.end, count = 0, self._more(self.ahead), 0
             got += count
         return data
 
-    return receive
+    def _more(self, view: memoryview) -> int:
+        count = self.source(view)
+        if not count:
+            raise EOFError("the other side has gone")
+        return count
 
 
 def _check(head_size: int, sizes: Sequence[int]) -> None:

@@ -30,7 +30,7 @@ class Worker:
     """Answers one judge over one socket until it hangs up."""
 
     def __init__(self, sock: socket.socket, missing: tuple[str, ...]) -> None:
-        self.sock, self.receive, self.missing = sock, frames.receiver(sock), missing
+        self.sock, self.receive, self.missing = sock, frames.Receiver(sock.recv_into), missing
         self.setup: Setup | None = None
         self.servant: Servant | None = None
 

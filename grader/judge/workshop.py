@@ -62,7 +62,7 @@ class Workshop:
             # A bank inside a readable tree: a path rule cannot take a part of it away.
             self.missing += ("hidden bank",)
         absent = {item.name for item in kata.forbidden if "." not in item.name}
-        self.readable = tuple(path for path in grounds.readable if Path(path).name.partition("-")[0] not in absent)
+        self.readable = "\0".join(path for path in grounds.readable if Path(path).name.partition("-")[0] not in absent)
         source.renew()  # no worker outlives the attempt that it served, however the last run ended
 
     def take(self, count: int, scratch: Scratch, *, apart: bool = False) -> list[Channel]:
@@ -119,7 +119,6 @@ class Workshop:
     def _setup(self, scratch: Scratch, loopback: bool) -> Any:
         policy = {
             "scratch": scratch.path,
-            "readable": self.readable,
             "cpu_seconds": CPU_BACKSTOP_SECONDS,
             "memory_bytes": None if self.device.startswith("cuda") else self.kata.limits.memory_mb * MIB,
             "file_bytes": FILE_BYTES,
@@ -130,7 +129,7 @@ class Workshop:
         }
         environment = {"HOME": scratch.path, "TMPDIR": scratch.path, "USER": "learner", "GLOO_SOCKET_IFNAME": "lo"}
         return msgspec.to_builtins(
-            Setup(policy, "" if self.device == "cpu" else self.device, environment, self.threads)
+            Setup(policy, self.readable, "" if self.device == "cpu" else self.device, environment, self.threads)
         )
 
     def _confined(self, channel: Channel) -> None:

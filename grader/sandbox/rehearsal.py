@@ -37,7 +37,7 @@ def rehearse() -> set[str]:
     """
     torch = wire.torch_module()
     program = Program("rehearsal", "rehearsal.py", NUMPY if torch is None else TORCH)
-    for value, kind in ((Setup({}), Setup), (program, Program)):
+    for value, kind in ((Setup({}, ""), Setup), (program, Program)):
         msgspec.convert(msgspec.to_builtins(value, builtin_types=(bytes,)), kind)
     servant = Servant(program, load(program), _nobody)
     begun = set()

@@ -21,6 +21,9 @@ class Setup(msgspec.Struct, frozen=True):
     """All that a worker is told before it sees a program."""
 
     policy: dict[str, Any]
+    """All of it but `readable`."""
+    readable: str
+    """Paths between NULs: as a hundred strings they would take longer than confining does."""
     device: str = ""
     environment: dict[str, str] = {}
     threads: int = 1
@@ -58,10 +61,11 @@ class Worker:
         """Confine this process, once; a later setup finds it done."""
         if self.setup is None:
             os.environ.update(setup.environment)
-            self.missing += confine(Policy(**setup.policy))
+            readable = tuple(setup.readable.split("\0"))
+            self.missing += confine(Policy(readable=readable, **setup.policy))
             os.chdir(setup.policy["scratch"])
             tempfile.tempdir = None  # where temporary files go may have been looked up before the fork
-            _hide_harness(setup.policy["readable"])
+            _hide_harness(readable)
         self.setup = setup
         torch = wire.torch_module()
         if torch is not None and setup.threads != torch.get_num_threads():
@@ -127,9 +131,8 @@ def _hide_harness(readable: tuple[str, ...]) -> None:
     """Only what may be read stays importable."""
     for name in harness():
         sys.modules.pop(name, None)
-    allowed = tuple(readable)
     sys.path[:] = [
-        path for path in sys.path if any(entry == path or entry.startswith(path + os.sep) for entry in allowed)
+        path for path in sys.path if any(entry == path or entry.startswith(path + os.sep) for entry in readable)
     ]
 
 

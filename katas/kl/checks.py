@@ -155,10 +155,11 @@ def test_directions_keep_the_edges_and_gradients(attempt, reference, rng):
     }
     for label, pair in pairs.items():
         for name in DIRECTIONS:
-            agree(attempt, reference, name, *pair, label=label)
             if getattr(reference, name)(*pair).isfinite():
                 inputs = dict(zip(("target", "model"), pair, strict=True))
                 gradients_agree(attempt, reference, name, inputs, ("target", "model"), rng, label=label)
+            else:
+                agree(attempt, reference, name, *pair, label=label)
 
 
 @check("gaussian", points=4)
@@ -185,8 +186,8 @@ def test_gaussian_depends_on_ratios_alone(attempt, reference, rng):
 @check("estimators", points=8)
 def test_estimators_are_per_sample(attempt, reference, rng):
     """with d = log p − log q: k1 = d, k2 = d²/2, k3 = e^−d − 1 + d, in any shape; k1 and k2 of any d, inf too"""
-    for dtype in (F64, F32):
-        for shape in ((), (6,), (5, 3), (4, 2, 3)):
+    for dtype, shapes in ((F64, ((), (6,), (4, 2, 3))), (F32, ((5, 3),))):
+        for shape in shapes:
             inputs = [x.movedim(0, -1) if shape else x for x in sampled_logps(rng, *shape, dtype=dtype)]
             for kind in KINDS:
                 got = assert_inputs_unchanged(attempt.kl_estimate, *inputs, kind=kind)

@@ -4,6 +4,7 @@ It is itself forked from the forkserver and told only which kata it is for. It n
 job after the fork, from a socket of its own.
 """
 
+import gc
 import os
 import signal
 import socket
@@ -139,6 +140,7 @@ def forked(link: socket.socket) -> Jobs:
 
     def run(judge: Judging) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        gc.freeze()  # what was collected here is not looked through again by every judge
         for events, queue in incoming(link):
             if os.fork() == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -38,6 +38,8 @@ WARM_UPS = 2
 TRUSTED = 2
 """How many times what the reference's calls take beyond a GPU's events the attempt's may take."""
 FEWEST_PAIRS, MOST_PAIRS = 6, 40
+PATIENCE = 3
+"""How many times its CPU seconds a measurement may take by the wall clock: others may want the cores too."""
 MIB = 2**20
 
 ECHO = b"""
@@ -117,19 +119,21 @@ class Measurement:
     """Of one call."""
     beyond: float = math.inf
     """Wall seconds that a call of the attempt may take besides what it says."""
+    cpu_seconds: float = 0.0
+    """Of all workers so far."""
 
     def run(self, budget_seconds: float) -> Timing:
-        """Pairs until the interval is narrow or the time is up; there are always enough for an interval. Without any
-        time it is only tried, once.
+        """Pairs until the interval is narrow or so many CPU seconds are spent, ours among them; there are always enough
+        for an interval. Without any time it is only tried, once.
 
         Raises BadKata where the workload or the reference is broken.
         """
-        end = time.monotonic() + budget_seconds
+        started, latest = time.process_time(), time.monotonic() + PATIENCE * budget_seconds
         try:
             self._rehearse(budget_seconds)
             if not budget_seconds:
                 return self._outline()
-            while not self._done(end):
+            while not self._done(started + budget_seconds, latest):
                 self._pair(len(self.counted))
             peaks = self._peaks() if self.workload.mark.memory else (None, None)
         except WrongResult as error:
@@ -143,9 +147,9 @@ class Measurement:
             ) from error
         return self._timing(*peaks)
 
-    def _done(self, end: float) -> bool:
-        late = time.monotonic() > end and len(self.counted) >= FEWEST_PAIRS
-        return late or enough(self.counted) or len(self.counted) >= MOST_PAIRS
+    def _done(self, spent: float, latest: float) -> bool:
+        late = time.process_time() + self.cpu_seconds > spent or time.monotonic() > latest
+        return (late and len(self.counted) >= FEWEST_PAIRS) or enough(self.counted) or len(self.counted) >= MOST_PAIRS
 
     def _rehearse(self, budget_seconds: float) -> None:
         """How many calls make a block, and what only carrying their arguments and results costs."""
@@ -218,6 +222,7 @@ class Measurement:
             if not swapped:
                 attempt = stack.enter_context(closing(self._attempt(seed)))
             yield reference, attempt
+            self.cpu_seconds += reference.bench.cpu_seconds + attempt.bench.cpu_seconds
 
     def _attempt(self, seed: int) -> Side:
         try:

@@ -37,7 +37,7 @@ LINE_BYTES, SHIFTS = 64, 1024
 WARM_UPS = 2
 TRUSTED = 2
 """How many times what the reference's calls take beyond a GPU's events the attempt's may take."""
-FEWEST_PAIRS, MOST_PAIRS = 6, 40
+FEWEST_PAIRS, MOST_PAIRS = 6, 80
 PATIENCE = 3
 """How many times its CPU seconds a measurement may take by the wall clock: others may want the cores too."""
 MIB = 2**20

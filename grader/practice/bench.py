@@ -14,7 +14,7 @@ from grader.practice.learner import Learner
 from grader.timing import BenchReport
 from grader.workspace import Attempt, read_attempt
 
-SECONDS = 10.0
+SECONDS = 20.0
 """For each workload, at most."""
 
 

@@ -1,8 +1,8 @@
 """A warm process that forks judges and workers, and holds nothing of any kata or attempt.
 
 Run as `python -I -B -m grader.sandbox.forkserver CONTROL PRELOAD JUDGE`. Its requests are four bytes and descriptors:
-no source, path, seed or reply ever passes through it, so none can be found in the memory of a later child. It never
-computes, so that forking it is safe.
+no source, path, seed or reply ever passes through it, so none can be found in the memory of a later child. Once its
+rehearsal is over, which starts no thread, it computes nothing: forking it is safe.
 
     (OP_JUDGE, 0)          [link]                              fork a process that runs JUDGE
     (OP_WORKERS, flags, n) [socket, output] × n, [status]      fork n workers into namespaces of their own

@@ -26,6 +26,13 @@ TORCH = (
     + b"""
 def loss(x):
     return (x.log_softmax(-1).exp() * (x.clamp(min=0) + x.where(x > 0, -x))).sum(-1).mean()
+
+def train(x):
+    import torch
+    layer = torch.nn.Linear(3, 3)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1)
+    torch.nn.functional.layer_norm(layer(x) @ x.T, (2,)).sum().backward()
+    optimizer.step()
 """
 )
 
@@ -54,10 +61,11 @@ def _requests(torch: ModuleType | None) -> Iterator[tuple[Any, ...]]:
         return
     x = torch.arange(6.0).view(2, 3)
     yield "call", ("f", "loss"), [x], {}, False, False
-    # Where torch knows accelerators, the first backward starts a thread for each.
+    # Where torch knows accelerators, the first backward starts a thread for each, and the first step asks for them.
     if torch.version.cuda is None and torch.version.hip is None:
         yield "forward", ("f", "loss"), {"x": x}, ["x"], 0
         yield "backward", torch.tensor(1.0)
+        yield "call", ("f", "train"), [x], {}, False, False
 
 
 def _nobody(_number: int, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> NoReturn:

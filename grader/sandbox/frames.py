@@ -13,6 +13,7 @@ MAX_FRAME = 64 * 2**20
 MAX_HEAD = 4 * 2**20
 MAX_BUFFERS = 65_536
 AHEAD = 16_384
+"""Bytes that are sent in one piece, and read at once if they are there."""
 
 _PREFIX = struct.Struct("<II")
 

@@ -128,12 +128,12 @@ class Measurement:
 
         Raises BadKata where the workload or the reference is broken.
         """
-        started, latest = time.process_time(), time.monotonic() + PATIENCE * budget_seconds
+        cpu_end, wall_end = time.process_time() + budget_seconds, time.monotonic() + PATIENCE * budget_seconds
         try:
             self._rehearse(budget_seconds)
             if not budget_seconds:
                 return self._outline()
-            while not self._done(started + budget_seconds, latest):
+            while not self._done(cpu_end, wall_end):
                 self._pair(len(self.counted))
             peaks = self._peaks() if self.workload.mark.memory else (None, None)
         except WrongResult as error:
@@ -147,8 +147,8 @@ class Measurement:
             ) from error
         return self._timing(*peaks)
 
-    def _done(self, spent: float, latest: float) -> bool:
-        late = time.process_time() + self.cpu_seconds > spent or time.monotonic() > latest
+    def _done(self, cpu_end: float, wall_end: float) -> bool:
+        late = time.process_time() + self.cpu_seconds > cpu_end or time.monotonic() > wall_end
         return (late and len(self.counted) >= FEWEST_PAIRS) or enough(self.counted) or len(self.counted) >= MOST_PAIRS
 
     def _rehearse(self, budget_seconds: float) -> None:

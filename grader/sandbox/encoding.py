@@ -106,7 +106,7 @@ class _Encoder:
         torch = torch_module()
         if torch is None:
             return None
-        if kind is not torch.Tensor and not isinstance(value, torch.Tensor):
+        if not isinstance(value, torch.Tensor):
             return self._about_tensors(value, torch)
         if not _is_plain(value, torch):
             return None

@@ -225,6 +225,8 @@ def main(control_fd: int, preload: str, judge_name: str) -> int:
     module, _, function = judge_name.partition(":")
     judge = getattr(importlib.import_module(module), function)
     warm_up(preload)
+    importlib.import_module("grader.sandbox.rehearsal").rehearse()
+    gc.freeze()
     grounds = Grounds(missing, confine.readable_python(exclude=(package_folder(),)), base)
     with socket.socket(fileno=control_fd) as control:
         Forkserver(control, judge, grounds).run()
@@ -244,8 +246,6 @@ def warm_up(preload: str) -> None:
         dynamo.stand_in()
     confine.prepare()
     importlib.import_module("grader.sandbox.worker").harness()
-    importlib.import_module("grader.sandbox.rehearsal").rehearse()
-    gc.freeze()
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ launched ─ forkserver ─┬─ template judge ── judge of one attempt
                        └─ workers
 """
 
+import contextlib
 import mmap
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,22 +21,25 @@ CHUNK = 2**24
 OVERLAP = 256
 
 
+def launched(grader: Grader) -> list[psutil.Process]:
+    return [psutil.Process(server.process.pid) for server in grader.servers.values()]
+
+
 def forkservers(grader: Grader) -> list[psutil.Process]:
-    launched = [psutil.Process(server.process.pid) for server in grader.servers.values()]
-    return [child for process in launched for child in process.children()]
+    return [child for process in launched(grader) for child in children(process)]
 
 
 def templates(grader: Grader) -> list[psutil.Process]:
     """Those of the forkservers' children that are no workers: they share the forkserver's PID namespace."""
-    return [child for server in forkservers(grader) for child in server.children() if _pids(child) == _pids(server)]
+    return [child for server in forkservers(grader) for child in children(server) if _pids(child) == _pids(server)]
 
 
 def workers(grader: Grader) -> list[psutil.Process]:
-    return [child for server in forkservers(grader) for child in server.children() if _pids(child) > _pids(server)]
+    return [child for server in forkservers(grader) for child in children(server) if _pids(child) > _pids(server)]
 
 
 def judges(grader: Grader) -> list[psutil.Process]:
-    return [judge for template in templates(grader) for judge in template.children()]
+    return [judge for template in templates(grader) for judge in children(template)]
 
 
 def left_over(grader: Grader, patience: float = 2.0) -> list[psutil.Process]:
@@ -44,10 +47,17 @@ def left_over(grader: Grader, patience: float = 2.0) -> list[psutil.Process]:
     deadline = time.monotonic() + patience
     while True:
         kept = {process.pid for process in (*forkservers(grader), *templates(grader))}
-        found = [p for server in forkservers(grader) for p in server.children(recursive=True) if p.pid not in kept]
+        found = [p for server in forkservers(grader) for p in children(server, recursive=True) if p.pid not in kept]
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(0.02)
+
+
+def children(process: psutil.Process, *, recursive: bool = False) -> list[psutil.Process]:
+    """None of a process that has ended since it was seen: one that starts forks a child which lives for a moment."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.children(recursive=recursive)
+    return []
 
 
 def memory(pid: int) -> Iterator[bytes]:
@@ -69,7 +79,7 @@ def found_in(pid: int, texts: dict[str, str]) -> set[str]:
     return found
 
 
-@contextmanager
+@contextlib.contextmanager
 def peak_memory(grader: Grader) -> Iterator[dict[int, int]]:
     """While it is open: bytes that each judge needed at its highest, by process."""
     peaks: dict[int, int] = {}
@@ -77,7 +87,7 @@ def peak_memory(grader: Grader) -> Iterator[dict[int, int]]:
 
     def look() -> None:
         while not done.wait(0.005):
-            for pid in _judges_of(grader):
+            for pid in (judge.pid for judge in judges(grader)):
                 peaks[pid] = max(peaks.get(pid, 0), _high_water(pid))
 
     thread = threading.Thread(target=look)
@@ -87,13 +97,6 @@ def peak_memory(grader: Grader) -> Iterator[dict[int, int]]:
     finally:
         done.set()
         thread.join()
-
-
-def _judges_of(grader: Grader) -> list[int]:
-    try:
-        return [judge.pid for judge in judges(grader)]
-    except psutil.Error:
-        return []
 
 
 def _touched(pid: int) -> Iterator[tuple[int, int]]:

@@ -7,6 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 
 import msgspec
+import observed
 import psutil
 import pytest
 import torch
@@ -219,8 +220,7 @@ def test_no_process_is_left_of_ranks_that_failed(grader):
 
 
 def descendants(grader: Grader) -> list[psutil.Process]:
-    servers = [psutil.Process(server.process.pid) for server in grader.servers.values()]
-    return [child for server in servers for child in server.children(recursive=True)]
+    return [child for process in observed.launched(grader) for child in observed.children(process, recursive=True)]
 
 
 def test_the_design_note_quotes_checks_that_run():

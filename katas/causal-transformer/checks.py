@@ -277,10 +277,10 @@ def test_loss_counts_the_answer(attempt, reference, rng):
 
 
 def batches_of(rng, count, vocab=6):
-    """Batches of different lengths; of every third, all tokens count."""
+    """Batches of different lengths; of the second all tokens count, of the third none."""
     for step in range(count):
         ids = random_ids(rng, 2 + step % 2, 5 + step, vocab)
-        yield ids, None if step % 3 == 1 else torch.from_numpy(rng.random(ids.shape) < 0.7)
+        yield ids, None if step == 1 else torch.from_numpy(rng.random(ids.shape) < (0.0 if step == 2 else 0.7))
 
 
 def assert_trained(attempt, reference, rng, steps, lr, mode=True):
@@ -339,8 +339,10 @@ def of_last_two(table):
 @check("generate", points=5)
 def test_temperature_zero_is_greedy(attempt, reference, rng):
     """at 0 each row continues with its largest logit at the last position, the lowest id of equal ones; prompt first"""
-    for rows, length, count in ((3, 2, 5), (1, 1, 4), (2, 4, 1), (2, 3, 0)):
-        table, prompt = torch.from_numpy(rng.integers(0, 3, size=(6, 6, 6))).double(), random_ids(rng, rows, length, 6)
+    for rows, length, count, step in ((3, 2, 5, 1.0), (1, 1, 4, 1.0), (2, 4, 1, 1.0), (2, 3, 0, 1.0), (4, 2, 6, 2e-18)):
+        # A step of one rounding: neither float32 nor probabilities tell the logits apart.
+        table = 0.01 + step * torch.from_numpy(rng.integers(0, 3, size=(6, 6, 6))).double()
+        prompt = random_ids(rng, rows, length, 6)
         kwargs = {"ids": prompt, "max_new_tokens": count, "temperature": 0.0, "generator": rng.torch()}
         models = [scripted(side, of_last_two(table), 16)[0] for side in (attempt, reference)]
         got = assert_inputs_unchanged(attempt.generate, models[0], **kwargs)
@@ -396,4 +398,8 @@ def test_chance_comes_from_the_generator(attempt, rng):
     assert_true(len(torch.cat([one, later]).unique()) > 60, "of 70 tokens, nearly as likely, many are never drawn")
     assert_true(not torch.equal(one, later), "a second call with the same generator repeats the first")
     assert_true(not torch.equal(one[0, 2:], one[1, 2:]), "two rows draw the same tokens")
+    drawn = [attempt.run("generated_by_torch", model, prompt, 60, seed) for seed in (5, None, 6, 5)]
+    assert_equal(drawn[3], drawn[0], label="with generator=None, tokens of an equal state of torch's own")
+    alike = any(torch.equal(drawn[0], other) for other in drawn[1:3])
+    assert_true(not alike, "with generator=None, another state of torch's own generator gives the same tokens")
     assert_raises(ValueError, attempt.generate, model, prompt, 4, -0.5, rng.torch())

@@ -46,6 +46,13 @@ def random_state(_module):
     return torch.get_rng_state()
 
 
+def generated_by_torch(module, model, ids, count, seed):
+    """generate(…) by torch's own generator, seeded anew where there is a seed"""
+    if seed is not None:
+        torch.manual_seed(seed)
+    return module.generate(model, ids, count)
+
+
 def seeded(module, sizes, seed):
     """TransformerLM(**sizes) in float64 with the weights of that seed"""
     made, generator = module.TransformerLM(**sizes).double(), torch.Generator().manual_seed(seed)

@@ -176,15 +176,18 @@ def test_each_bound_holds_on_its_side(attempt, reference, rng):
 
 @check("loss", points=4, needs="test_loss_is_the_clipped_surrogate")
 def test_penalty_is_added_to_each_token(attempt, reference, rng):
-    """beta·k3 is part of each token's loss, so it is clipped by nothing and aggregated like the rest"""
+    """beta·k3 is part of each token's loss, so it is clipped by nothing, even at ±35, and aggregated like the rest"""
     for aggregation, (beta, dtype) in product(AGGREGATIONS, ((0.04, F64), (1.75, F64), (0.5, F32))):
-        assert_loss(attempt, reference, rng, loss_inputs(rng, dtype=dtype) | {"beta": beta, "aggregation": aggregation})
+        kwargs = loss_inputs(rng, dtype=dtype) | {"beta": beta, "aggregation": aggregation}
+        assert_loss(attempt, reference, rng, kwargs)
+        for far in (-35, 35):
+            assert_loss(attempt, reference, rng, kwargs | {"ref_logp": kwargs["ref_logp"] + far})
 
 
 @check("loss", points=4, needs="test_loss_is_the_clipped_surrogate")
 def test_aggregations(attempt, reference, rng):
     """aggregation "dapo" averages over tokens, "dr_grpo" divides by N·max_len; another one is a ValueError"""
-    for options in ({"aggregation": "dapo"}, {"aggregation": "dr_grpo"}, {"aggregation": "dr_grpo", "max_len": 10}):
+    for options in ({"aggregation": "dapo"}, {"aggregation": "dr_grpo"}, {"aggregation": "dr_grpo", "max_len": 5}):
         for rows, length in ((6, 7), (1, 3), (3, 1)):
             assert_loss(attempt, reference, rng, loss_inputs(rng, rows, length) | options)
     kwargs = loss_inputs(rng)
@@ -272,21 +275,27 @@ def test_warmup_takes_adam_steps_on_completions(attempt, reference, rng):
 BASE = {"steps": 1, "prompts_per_step": 2, "group_size": 3, "epochs": 1, "lr": 0.05, "beta": 0.0}
 
 
-def scripted(rng, prompts, config, lengths):
-    """Of each step the prompts' rows, (ids, mask), and the rewards: nothing that depends on what is learned."""
+def scripted(rng, prompts, config, lengths, flat=()):
+    """Of each step the prompts' rows, (ids, mask), and the rewards: nothing that depends on what is learned.
+
+    In the steps `flat` all rewards are equal; where there are such steps, those of the first prompt are in all others.
+    """
     size, group = config["prompts_per_step"], config["group_size"]
     for step in range(config["steps"]):
         rows = [(step * size + i) % len(prompts) for i in range(size) for _ in range(group)]
         length = lengths[step % len(lengths)]
         mask = torch.arange(length) < torch.from_numpy(rng.integers(1, length + 1, (len(rows), 1)))
         ids = torch.cat([prompts[rows], random_ids(rng, len(rows), length, high=7)], dim=1)
-        yield prompts[rows], (ids, mask), 10 * rng.tensor(len(rows), dtype=F64)
+        rewards = 10 * rng.tensor(len(rows), dtype=F64)
+        if flat:
+            rewards[: len(rows) if step in flat else group] = 0.1
+        yield prompts[rows], (ids, mask), rewards
 
 
-def assert_trained(attempt, reference, rng, lengths=(4,), dropout=0.0, training=True, calls=1, **options):
+def assert_trained(attempt, reference, rng, lengths=(4,), dropout=0.0, training=True, calls=1, flat=(), **options):
     """A bigram model ends alike, in the mode it came in. -> the script, and what the attempt's callbacks were told"""
     config, prompts, start = BASE | options, random_ids(rng, 5, 2, high=7), bigram(rng)
-    script = list(scripted(rng, prompts, config, lengths))
+    script = list(scripted(rng, prompts, config, lengths, flat))
     given = start, prompts, [answer for _, *answer in script], config
     want, _ = reference.run("trained_on", *given, 0.0, training, calls)
     got, told = attempt.run("trained_on", *given, dropout, training, calls)
@@ -308,7 +317,7 @@ def test_epochs_share_one_rollout_and_the_reference_stays(attempt, reference, rn
     clips = {"clip_low": 0.1, "clip_high": 0.4, "scale": "batch"}
     for options in (
         {"epochs": 3, "lr": 0.2, "calls": 2},
-        steep | {"beta": 0.5},
+        steep | {"beta": 0.5, "aggregation": "dapo", "flat": (1, 3)},
         steep | {"temperature": 1.7, "beta": 1.5} | clips,
         steep | {"aggregation": "dapo", "scale": "none", "delta": 1.21, "prompts_per_step": 4},
         {"steps": 3, "epochs": 2, "beta": 0.25, "aggregation": "dr_grpo", "max_len": 11, "prompts_per_step": 3},

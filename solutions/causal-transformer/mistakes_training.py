@@ -107,6 +107,22 @@ def train(model, get_batch, steps, lr):
 
 
 @mistake(
+    "step_left_out",
+    replaces="train",
+    caught_by="test_train_takes_adamw_steps",
+    advice="A batch in which no token counts has gradient 0, and still is a step: AdamW goes on by its momentum, and "
+    "decays the weights.",
+)
+def train(model, get_batch, steps, lr):
+    model.train()
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=lr), []
+    for _ in range(steps):
+        loss = _loss(model, get_batch)
+        losses += _trained(optimizer, [loss]) if loss.item() else [0.0]
+    return losses
+
+
+@mistake(
     "trained_in_eval_mode",
     replaces="train",
     caught_by="test_train_asks_for_one_batch_a_step",
@@ -143,6 +159,19 @@ def train(model, get_batch, steps, lr):
 def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
     def draw(logits, temperature, generator):
         return (logits / temperature).softmax(-1).multinomial(1, generator=generator)
+
+    return _continued(model, ids, max_new_tokens, temperature, generator, draw=draw)
+
+
+@mistake(
+    "greedy_by_probability",
+    replaces="generate",
+    caught_by="test_temperature_zero_is_greedy",
+    advice="The softmax rounds logits that hardly differ to equal probabilities: take the argmax of the logits.",
+)
+def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
+    def draw(logits, temperature, generator):
+        return _draw(logits if temperature else logits.softmax(-1), temperature, generator)
 
     return _continued(model, ids, max_new_tokens, temperature, generator, draw=draw)
 
@@ -185,3 +214,15 @@ def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
 )
 def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
     return _continued(model, ids, max_new_tokens, temperature, None)
+
+
+@mistake(
+    "a_generator_of_its_own",
+    replaces="generate",
+    caught_by="test_chance_comes_from_the_generator",
+    advice="generator=None stands for torch's own: pass None on. A generator made here starts from the same state in "
+    "every call, and every call gives the same tokens.",
+)
+def generate(model, ids, max_new_tokens, temperature=1.0, generator=None):
+    generator = torch.Generator() if generator is None else generator
+    return _continued(model, ids, max_new_tokens, temperature, generator)

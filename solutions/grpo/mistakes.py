@@ -5,7 +5,7 @@ import torch
 from grader.checking import mistake
 
 right_advantages, right_loss = group_relative_advantages, grpo_loss
-right_logps, right_training = _token_logps, train_grpo
+right_logps, right_training, right_batch_loss = _token_logps, train_grpo, _loss_of_batch
 
 # ---- advantages
 
@@ -181,6 +181,17 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, beta=0.0, **options):
 
 
 @mistake(
+    "penalty_clamped",
+    replaces="grpo_loss",
+    caught_by="test_penalty_is_added_to_each_token",
+    advice="Here u is not clamped: where it is, a policy far from the reference is no longer drawn back.",
+)
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, **options):
+    near = None if ref_logp is None else ref_logp.clamp(logp.detach() - 20, logp.detach() + 20)
+    return right_loss(logp, old_logp, near, advantages, mask, **options)
+
+
+@mistake(
     "max_len_ignored",
     replaces="_aggregate",
     caught_by="test_aggregations",
@@ -288,6 +299,17 @@ def _token_logps(model, ids, length, temperature=1.0):
 def _loss_of_batch(config, logp, _old_logp, *rest):
     names = ("clip_low", "clip_high", "beta", "aggregation", "max_len", "delta")
     return grpo_loss(logp, logp.detach(), *rest, **{name: getattr(config, name) for name in names})
+
+
+@mistake(
+    "groups_without_signal_left_out",
+    replaces="_loss_of_batch",
+    caught_by="test_epochs_share_one_rollout_and_the_reference_stays",
+    advice="A group of equal rewards has advantage 0 and stays in the batch: its tokens count in the mean, and each "
+    "of them pays the penalty.",
+)
+def _loss_of_batch(config, logp, old_logp, ref_logp, advantages, mask):
+    return right_batch_loss(config, logp, old_logp, ref_logp, advantages, mask & (advantages != 0).unsqueeze(1))
 
 
 @mistake(

@@ -109,8 +109,8 @@ def test_scale_of_the_batch_or_none(attempt, reference, rng):
     """scale "batch" divides by the deviation of all rewards, "none" not at all; another one is a ValueError"""
     for shape, eps in (((4, 3), 1e-4), ((2, 5), 0.25)):
         rewards = rng.tensor(*shape, dtype=F64) + 2 * torch.arange(shape[0]).unsqueeze(-1)
-        for scale in ("batch", "none"):
-            assert_advantages(attempt, reference, rewards, eps=eps, scale=scale)
+        for scale, same in product(("batch", "none"), (rewards, rewards.t().contiguous().t())):
+            assert_advantages(attempt, reference, same, eps=eps, scale=scale)
     for scale in ("std", "", None, "Group"):
         assert_raises(ValueError, attempt.group_relative_advantages, rewards, scale=scale)
 
@@ -177,7 +177,7 @@ def test_each_bound_holds_on_its_side(attempt, reference, rng):
 @check("loss", points=4, needs="test_loss_is_the_clipped_surrogate")
 def test_penalty_is_added_to_each_token(attempt, reference, rng):
     """beta·k3 is part of each token's loss, so it is clipped by nothing, even at ±35, and aggregated like the rest"""
-    for aggregation, (beta, dtype) in product(AGGREGATIONS, ((0.04, F64), (1.75, F64), (0.5, F32))):
+    for aggregation, (beta, dtype) in product(AGGREGATIONS, ((0.04, F64), (-1.75, F64), (0.5, F32))):
         kwargs = loss_inputs(rng, dtype=dtype) | {"beta": beta, "aggregation": aggregation}
         assert_loss(attempt, reference, rng, kwargs)
         for far in (-35, 35):
@@ -207,7 +207,14 @@ def test_stats_count_where_clipping_binds(attempt, reference, rng):
         assert_stats(attempt, reference, kwargs)
     kwargs["logp"].requires_grad_()
     assert_stats(attempt, reference, kwargs)
-    assert_stats(attempt, reference, loss_inputs(rng) | {"ref_logp": None})
+    kwargs = loss_inputs(rng)
+    assert_stats(attempt, reference, kwargs | {"ref_logp": None})
+    for drift in (1e-6, -35.0):  # small or large, it is the k3 of k3_kl
+        near = kwargs | {
+            "ref_logp": kwargs["logp"] + drift * torch.from_numpy(rng.uniform(1, 1.2, kwargs["logp"].shape))
+        }
+        (_, got), (_, want) = attempt.grpo_loss(**near), reference.grpo_loss(**near)
+        assert_close(got["kl"], want["kl"], rtol=1e-5, atol=0, label="kl")
 
 
 @check("loss", points=5, needs="test_loss_is_the_clipped_surrogate")
@@ -397,7 +404,7 @@ def too_early(*_):
 def test_evaluate_means_reward_and_pass_at_k(attempt, reference, rng):
     """n samples of each prompt, in one call and in eval mode; 1 or more is correct; both means are over everything"""
     for rows, n, k, temperature, training in ((4, 5, 2, 1.0, True), (3, 3, 3, 0.5, False), (1, 6, 1, 1.0, True)):
-        rewards = torch.from_numpy(rng.choice([0.0, 0.5, 0.99, 1.0, 1.0, 2.0], rows * n))
+        rewards = torch.from_numpy(rng.choice([0.0, 0.5, 1 - 1e-9, 1.0, 1.0, 2.0], rows * n))
         rollout = random_ids(rng, rows * n, 5, high=7), torch.ones(rows * n, 3, dtype=torch.bool)
         given = bigram(rng), random_ids(rng, rows, 2, high=7), (rollout, rewards)
         options = {"n": n, "k": k, "temperature": temperature}

@@ -36,7 +36,7 @@ class Doubling:
 
 
 def scripted(module, given, options):
-    """rlhf_train with a bigram policy, a PairScorer, plain SGD and these rollouts, one batch an update"""
+    """rlhf_train with a bigram policy, a PairScorer, SGD and these rollouts, one batch an update"""
     events, batches, dropout = [], iter(given["rollouts"]), options.get("dropout", 0.0)
     policy, ref = (
         Observed(name, given[table], dropout, events) for name, table in (("policy", "table"), ("ref", "anchor"))
@@ -54,7 +54,8 @@ def scripted(module, given, options):
         events.append(("rm", ids, mask, scores.requires_grad))
         return scores
 
-    optimizer, before = torch.optim.SGD(policy.parameters(), lr=given["lr"]), torch.get_rng_state()
+    optimizer = torch.optim.SGD(policy.parameters(), lr=given["lr"], momentum=options.get("momentum", 0.0))
+    before = torch.get_rng_state()
     cfg, generator = module.PPOConfig(**given["cfg"]), torch.Generator().manual_seed(options.get("seed", 0))
     history = module.rlhf_train(policy, ref, rm, sample, optimizer, controller, cfg, generator)
     return {

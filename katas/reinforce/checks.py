@@ -89,7 +89,8 @@ def test_tokens_follow_the_tempered_policy(attempt, rng):
     """above temperature 0 every row draws on its own from softmax(logits / temperature), token after token"""
     prompts = torch.tensor([[2, 0], [0, 1]])
     for temperature in (0.5, 1.0, 2.5):
-        table = rng.tensor(4, 4, dtype=F64)
+        far = torch.from_numpy(rng.permutation([-1e4, -1e4, 1e4, 1e4])).unsqueeze(-1)  # changes no distribution
+        table = rng.tensor(4, 4, dtype=F64) + far
         table[:, 3] = -torch.inf  # banned
         kwargs = {"temperature": temperature, "generator": rng.torch()}
         ids, mask = rollouts(attempt, (table, "token"), prompts, 1200, 2, **kwargs)[0]
@@ -228,7 +229,9 @@ def test_loss_ignores_what_is_not_counted(attempt, reference, rng):
         agree_on_loss(attempt, reference, rng, batch, entropy_coef=0.25, temperature=0.8)
     for sizes in SHAPES[:2]:
         batch = loss_batch(rng, *sizes)
-        agree_on_loss(attempt, reference, rng, batch | {"mask": batch["mask"] & False}, entropy_coef=0.5)
+        nothing = batch | {"mask": batch["mask"] & False}
+        agree_on_loss(attempt, reference, rng, nothing, entropy_coef=0.5)
+        agree_on_loss(attempt, reference, rng, nothing | {"logits": batch["logits"] * torch.nan}, entropy_coef=0.5)
 
 
 @check("loss", points=4)
@@ -261,14 +264,17 @@ SHORT = {"prompts": 3, "group_size": 4, "lr": 0.01, "total_steps": 7, "dropout":
 SGD = {"lr": 2.0, "momentum": 0.5, "gamma": 0.5}
 
 
-def tabular_run(side, rng, steps, cfg, tell=None):
-    """Train a table by place and token -> the history, the table before and after, the rows asked: (ids, reward)."""
+def tabular_run(side, rng, steps, cfg, tell=None, levels=9):
+    """Train a table by place and token -> the history, the table before and after, the rows asked: (ids, reward).
+
+    So many different rewards there are.
+    """
     width, vocab, rows = 1 + cfg["target_len"] + cfg["max_new_tokens"], LETTER + cfg["letters"], []
     table = rng.tensor(width, vocab, vocab, dtype=F64)
 
     def reward(completion, target, eos_id):
         assert_equal((len(completion), len(target), eos_id), (cfg["max_new_tokens"], cfg["target_len"], EOS))
-        rows.append(([BOS, *target, *completion], int(rng.integers(0, 9)) / 8))  # eighths are exact in float32
+        rows.append(([BOS, *target, *completion], int(rng.integers(0, levels)) / 8))  # eighths are exact in float32
         return rows[-1][1]
 
     model = side.run("policy", table, "place", tell, False)
@@ -294,9 +300,9 @@ def step_on(table, rows, cfg):
     return {"reward": rewards.mean().item(), "loss": loss.item(), "entropy": entropy.item()}, leaf.grad
 
 
-def agree_on_training(attempt, rng, steps, **cfg):
+def agree_on_training(attempt, rng, steps, levels=9, **cfg):
     """The history and the weights follow from the rows that the reward function was asked about."""
-    history, table, trained, rows = tabular_run(attempt, rng, steps, TABULAR | cfg)
+    history, table, trained, rows = tabular_run(attempt, rng, steps, TABULAR | cfg, levels=levels)
     velocity, want, size = 0, [], len(rows) // steps
     for step in range(steps):
         report, grad = step_on(table, rows[step * size : (step + 1) * size], TABULAR | cfg)
@@ -320,9 +326,11 @@ def test_a_step_is_the_policy_gradient(attempt, rng):
 
 @check("train", points=4, needs="test_a_step_is_the_policy_gradient")
 def test_steps_are_clipped_and_scheduled(attempt, rng):
-    """the gradient's norm is clipped, old gradients are cleared, optimizer and scheduler move on with every step"""
+    """the gradient's norm is clipped, old gradients are cleared, optimizer and scheduler move on with every step, and
+    equal rewards leave the entropy bonus"""
     for norm in (0.02, 1e6):
         agree_on_training(attempt, rng, 4, temperature=0.75, entropy_coef=0.125, max_grad_norm=norm)
+    agree_on_training(attempt, rng, 2, levels=1, temperature=0.75, entropy_coef=0.5)  # only the entropy counts
 
 
 @check("train", points=4)
@@ -365,6 +373,7 @@ def test_training_earns_its_reward(attempt, reference, rng):
     earned = reference.run("mean_reward", keep(reference.TrainConfig)(), attempt.run("weights", state), seed)
     assert_true(earned >= 0.8, "the policy has not learned", expected="≥ 0.8", got=f"{earned:.3f}")
     attempt.train(state, cfg, 2, lambda _, target, __: targets.append(target) or 0.5)
+    assert_equal(len(targets), 128, label="rows that two more steps have rewarded")
     assert_true(targets[:64] != targets[64:], "two steps have the same prompts, in the same order")
 
 
@@ -394,7 +403,12 @@ def test_the_file_holds_plain_data(attempt, reference, rng):
     """torch.load(path, weights_only=True) reads the file, which is the one that was named"""
     state, cfg = new_run(attempt, int(rng.integers(0, 2**31)), **SHORT)
     _, weights = go_on(attempt, state, cfg, 1)
-    attempt.save_checkpoint(attempt.path("plain.ckpt"), state)
+    modes, results = [state.get("model").get("training")], []
+    results.append(attempt.save_checkpoint(attempt.path("plain.ckpt"), state))
+    modes.append(state.get("model").get("training"))
+    results.append(attempt.load_checkpoint(attempt.path("plain.ckpt"), state))
+    assert_equal(results, [None, None], label="what saving and loading return")
+    assert_equal(modes[1], modes[0], label="model.training, once the state is saved")
     content, least = attempt.read_bytes("plain.ckpt"), 4 * sum(weight.numel() for weight in weights.values())
     assert_true(len(content) > least, "too small to hold the weights", got=f"{len(content)} bytes")
     plain = reference.confined().run("readable", content)

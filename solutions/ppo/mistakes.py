@@ -4,6 +4,8 @@ import torch
 
 from grader.checking import mistake
 
+right_loss = ppo_clip_loss
+
 # ---- log-probabilities
 
 
@@ -254,6 +256,19 @@ def ppo_clip_loss(logp, old_logp, adv, mask, clip=0.2):
 )
 def ppo_clip_loss(logp, old_logp, adv, mask, clip=0.2):
     return surrogate(((logp - old_logp.detach()) * mask).clamp(-20, 20), adv.detach(), mask, clip)
+
+
+@mistake(
+    "clips_counted_without_advantage",
+    replaces="ppo_clip_loss",
+    caught_by="test_loss_reports_clipping_and_drift",
+    advice="Where A is 0 both terms are 0, and the second is not larger: count strictly.",
+)
+def ppo_clip_loss(logp, old_logp, adv, mask, clip=0.2):
+    loss, stats = right_loss(logp, old_logp, adv, mask, clip)
+    ratio = (logp - old_logp)[mask].clamp(-20, 20).exp()
+    clipped = torch.where(adv[mask] < 0, ratio < 1 - clip, ratio > 1 + clip)
+    return loss, stats | {"clipfrac": float(clipped.double().sum() / max(len(clipped), 1))}
 
 
 @mistake(

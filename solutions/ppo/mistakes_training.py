@@ -1,5 +1,6 @@
 """Known wrong ways to train, each with the advice that belongs to it."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -40,6 +41,34 @@ def _optimise(policy, optimizer, batch, cfg, generator):
             part = ids, mask, old_logp, masked_whiten(adv, mask)
             stats += right_optimise(policy, optimizer, part, once, torch.Generator())[0]
     return stats, len(stats)
+
+
+@mistake(
+    "stops_at_the_limit",
+    replaces="_optimise",
+    caught_by="test_train_stops_its_epochs_at_the_target",
+    advice="The update ends above 1.5·target_kl, not at it: with a target_kl of 0 the first minibatch, whose approx_kl "
+    "is 0, takes its step.",
+)
+def _optimise(policy, optimizer, batch, cfg, generator):
+    if cfg.target_kl is not None:
+        cfg = replace(cfg, target_kl=math.nextafter(cfg.target_kl, -math.inf))
+    return right_optimise(policy, optimizer, batch, cfg, generator)
+
+
+@mistake(
+    "kl_masked_by_product",
+    replaces="_rollout",
+    caught_by="test_train_goes_through_one_batch_in_epochs",
+    advice="0 · NaN is NaN: where a banned token pads a row, −∞ − (−∞) reaches the KL, and by it the coefficient and "
+    "the weights. Select with torch.where.",
+)
+@torch.no_grad()
+def _rollout(policy, ref, rm, sample, kl_coef, temperature):
+    batch, score, _ = right_rollout(policy, ref, rm, sample, kl_coef, temperature)
+    ids, mask, logp, _ = batch
+    drift = logp - token_logprobs(ref(ids), ids, temperature)[:, -mask.shape[1] :]
+    return batch, score, (drift * mask).sum(dim=1).mean().item()
 
 
 @mistake(
@@ -154,7 +183,8 @@ def _rollout(policy, ref, *rest):
     "controller_not_limited",
     replaces="AdaptiveKLController.update",
     caught_by="test_controller_steers_towards_the_target",
-    advice="The relative error is clamped to ±0.2: one outlier must not multiply the coefficient.",
+    advice="The relative error itself is clamped to ±0.2, before it is multiplied by n / horizon: one outlier must not "
+    "move the coefficient far.",
 )
 def update(self, kl, n):
     self.value *= 1 + (kl / self.target - 1) * n / self.horizon

@@ -92,6 +92,19 @@ def sample_rollouts(model, prompts, group_size, max_new_tokens, *, pad_id, **opt
 
 
 @mistake(
+    "exp_instead_of_softmax",
+    replaces="_draw",
+    caught_by="test_tokens_follow_the_tempered_policy",
+    advice="exp of a large logit overflows, and of a row of low ones nothing is left: softmax subtracts the largest "
+    "first.",
+)
+def _draw(logits, temperature, generator):
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    return torch.multinomial((logits / temperature).exp(), 1, generator=generator).squeeze(1)
+
+
+@mistake(
     "temperature_multiplied",
     replaces="_draw",
     caught_by="test_tokens_follow_the_tempered_policy",

@@ -8,7 +8,7 @@ from torch import nn
 
 from grader.checking import mistake
 
-right_prompts, right_experience = sample_prompts, _experience
+right_prompts, right_experience, right_loss = sample_prompts, _experience, reinforce_loss
 
 # ---- train
 
@@ -42,6 +42,18 @@ def _update(state, cfg, loss):
 )
 def _update(state, cfg, loss):
     step_by(state, loss, norm=cfg.max_grad_norm)
+
+
+@mistake(
+    "no_step_without_signal",
+    replaces="reinforce_loss",
+    caught_by="test_steps_are_clipped_and_scheduled",
+    advice="Where all advantages are 0 the entropy bonus still has its gradient, and the optimizer its momentum.",
+)
+def reinforce_loss(logits, ids, mask, advantages, *args, **options):
+    if not advantages.any():
+        return logits[0, 0, 0] * 0.0, {"policy_loss": 0.0, "entropy": 0.0, "tokens": int(mask.sum())}
+    return right_loss(logits, ids, mask, advantages, *args, **options)
 
 
 @mistake(

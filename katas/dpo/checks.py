@@ -8,6 +8,7 @@ from grader.checking import assert_close, assert_inputs_unchanged, assert_raises
 
 F32, F64 = torch.float32, torch.float64
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
+TOLD = {"rtol": 1e-7, "atol": 1e-12}  # an accuracy may be the mean of float32 zeros and ones
 SINGLE = {"rtol": 1e-5, "atol": 1e-6}
 CONVERGED = {"rtol": 0.0, "atol": 1e-6}
 SAME = {"rtol": 0, "atol": 0}
@@ -72,13 +73,15 @@ def dyadic(rng, low=0.1, high=0.9):
 
 def toy_training(rng, tie=False, n=6, length=7):
     """Where the policy starts, where the reference stands, and a batch, where a pair is lost, and the first a tie."""
+    start, anchor = rng.tensor(2, 6, 6, dtype=F64)
     ids = random_ids(rng, 2 * n, length, 6).view(2, n, length)
     mask = completion_mask(rng, 2 * n, length).view(2, n, length)
     ids[:, 2], mask[:, 2] = ids[:, 1].flip(0), mask[:, 1].flip(0)  # the third is the second one reversed
-    if tie:  # of one token, so that it is exact in any order of summation
+    if tie:  # of one token, and on the reference: four equal numbers add up to 0 in any order
         ids[1, 0], mask[:, 0] = ids[0, 0], torch.arange(length) == 3
+        anchor[ids[0, 0, 2]] = start[ids[0, 0, 2]]
     batch = {"chosen_ids": ids[0], "chosen_mask": mask[0], "rejected_ids": ids[1], "rejected_mask": mask[1]}
-    return rng.tensor(6, 6, dtype=F64), rng.tensor(6, 6, dtype=F64), batch
+    return start, anchor, batch
 
 
 def tolerance(kwargs):
@@ -316,7 +319,7 @@ def test_train_reports_metrics_of_each_step(attempt, reference, rng):
     for loss_type in ("dpo", "ipo"):
         kwargs = {"beta": dyadic(rng), "lr": 3.0, "steps": 1, "loss_type": loss_type}
         setting = toy_training(rng, tie=True)
-        assert_close(train(attempt, *setting, **kwargs)[0], train(reference, *setting, **kwargs)[0], **EXACT)
+        assert_close(train(attempt, *setting, **kwargs)[0], train(reference, *setting, **kwargs)[0], **TOLD)
 
 
 @check("train", points=4, needs="test_train_reports_metrics_of_each_step")
@@ -326,7 +329,7 @@ def test_train_takes_plain_gradient_steps(attempt, reference, rng):
     steep = {"beta": 1 / 64, "lr": 0.05, "steps": 3, "loss_type": "ipo"}
     for kwargs in (plain, steep, plain | {"stale": rng.tensor(6, 6, dtype=F64)}):
         (got, weights), (want, wanted) = train(attempt, *setting, **kwargs), train(reference, *setting, **kwargs)
-        assert_close(got, want, **EXACT)
+        assert_close(got, want, **TOLD)
         assert_close(weights, wanted, **EXACT, label="the weights of the policy")
 
 
@@ -338,7 +341,7 @@ def test_train_freezes_the_reference(attempt, reference, rng):
         kwargs = {"beta": dyadic(rng), "lr": 1.0, "steps": 1, "loss_type": loss_type}
         policy, frozen = attempt.TabularPolicy(start), attempt.run("model_with_gradient", anchor, grad, 0.5)
         got = assert_inputs_unchanged(attempt.train_dpo, policy=policy, reference=frozen, batch=batch, **kwargs)
-        assert_close(got, train(reference, start, anchor, batch, **kwargs)[0], **EXACT)
+        assert_close(got, train(reference, start, anchor, batch, **kwargs)[0], **TOLD)
         before = {"weights": {"table": anchor}, "gradients": {"table": grad}}
         assert_close(attempt.run("weights_and_gradients", frozen), before, **SAME, label="the reference")
 
@@ -356,7 +359,7 @@ def test_train_asks_the_reference_once(attempt, reference, rng):
         kwargs = {"beta": dyadic(rng), "lr": 1.0, "steps": 3, "loss_type": loss_type}
         policy, frozen = attempt.TabularPolicy(start), attempt.run("reference_elsewhere", logits_of)
         got = attempt.train_dpo(policy=policy, reference=frozen, batch=batch, **kwargs)
-        assert_close(got[:1], train(reference, start, anchor, batch, **kwargs)[0][:1], **EXACT)
+        assert_close(got[:1], train(reference, start, anchor, batch, **kwargs)[0][:1], **TOLD)
         rows, graphs = zip(*seen, strict=True)
         assert_true(sum(rows) <= 12, "sequences that went through the reference", expected=12, got=sum(rows))
         assert_true(not any(graphs), "the reference's logits require a gradient: run it under torch.no_grad()")
@@ -374,7 +377,9 @@ def test_train_takes_any_policy_in_its_mode(attempt, reference, rng):
             history = side.train_dpo(policy=policy, reference=side.TabularPolicy(anchor), batch=batch, **kwargs)
             seen.append(policy.get("training"))
             results.append((history, side.run("weights_and_gradients", policy)["weights"]))
-        assert_close(results[0], results[1], **EXACT)
+        (history, weights), (want, wanted) = results
+        assert_close(history, want, **TOLD)
+        assert_close(weights, wanted, **EXACT, label="the weights of the policy")
         assert_true(set(seen) == {mode}, "policy left the mode it came in", expected=f"training={mode}, all along")
 
 

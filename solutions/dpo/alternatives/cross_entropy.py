@@ -93,6 +93,6 @@ def train_dpo(policy, reference, batch, beta, lr, steps, loss_type="dpo"):
         with torch.no_grad():
             for weight, grad in zip(weights, torch.autograd.grad(loss, weights), strict=True):
                 weight.sub_(lr * grad)
-        accuracy = good.gt(bad).to(good.dtype).mean()
+        accuracy = good.gt(bad).float().mean()  # in float32, as is usual
         history.append({"loss": loss.item(), "accuracy": accuracy.item(), "margin": (good - bad).mean().item()})
     return history

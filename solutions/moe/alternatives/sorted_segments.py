@@ -55,7 +55,7 @@ class MoE(nn.Module):
 
     def limited(self, x, capacity_factor):
         y, keep = self.walk(x, lambda indices: keep_within_capacity(indices, self.n_experts, capacity_factor))
-        return y, 0.0 if keep.numel() == 0 else 1 - keep.double().mean().item()
+        return y, 0.0 if keep.numel() == 0 else 1 - keep.float().mean().item()
 
     def grouped(self, x):
         return self.forward(x)

@@ -77,6 +77,7 @@ def toy_training(rng, tie=False, n=6, length=7):
     ids = random_ids(rng, 2 * n, length, 6).view(2, n, length)
     mask = completion_mask(rng, 2 * n, length).view(2, n, length)
     ids[:, 2], mask[:, 2] = ids[:, 1].flip(0), mask[:, 1].flip(0)  # the third is the second one reversed
+    mask[0, 3, 0] = True  # the first token of a sequence counts nowhere
     if tie:  # of one token, and on the reference: four equal numbers add up to 0 in any order
         ids[1, 0], mask[:, 0] = ids[0, 0], torch.arange(length) == 3
         anchor[ids[0, 0, 2]] = start[ids[0, 0, 2]]
@@ -117,6 +118,7 @@ def test_logprobs_sum_the_completion_tokens(attempt, reference, rng):
     for same in (mask, mask.long(), mask.int(), mask.to(torch.uint8)):
         batch = language_batch(rng, same)
         agree(attempt, reference, "sequence_logprobs", **batch)
+    agree(attempt, reference, "sequence_logprobs", **language_batch(rng, torch.ones(3, 2, dtype=torch.bool)))
     by_column = {name: value.transpose(0, 1).contiguous().transpose(0, 1) for name, value in batch.items()}
     agree(attempt, reference, "sequence_logprobs", **by_column)
     many_tokens = patchy_mask(rng, 2, 16) | (torch.arange(16) > 4)
@@ -221,6 +223,8 @@ def test_ipo_regresses_the_gap_to_its_target(attempt, reference, rng):
     """the loss is the mean squared distance of h to 1/(2β)"""
     for n, dtype in ((5, F64), (1, F64), (4, F32)):
         agree(attempt, reference, "ipo_loss", **ipo_inputs(rng, n, dtype))
+    far = {f"avg_{name}": logps for name, logps in far_logps(rng, 4).items() if name in ("pc", "pr", "rc", "rr")}
+    agree(attempt, reference, "ipo_loss", **far, beta=dyadic(rng))
 
 
 @check("ipo", points=2, needs="test_ipo_regresses_the_gap_to_its_target")
@@ -253,9 +257,9 @@ def test_kto_survives_one_class_and_large_gains(attempt, reference, rng):
     for flags in ([True] * 4, [False] * 4, [True], [False]):
         kwargs = unpaired_logps(rng, len(flags), [1.5]) | {"is_desirable": torch.tensor(flags), "beta": dyadic(rng)}
         gradients_agree(attempt, reference, "kto_loss", kwargs, rng, wrt=("policy_logps",))
-    for dtype in (F64, F32):
+    for dtype, beta in ((F64, 1.0), (F32, 1.0), (F64, 1e-4)):
         far, kwargs = far_logps(rng, 4, dtype), unpaired_logps(rng, 4, [0.5], dtype)
-        kwargs |= {"policy_logps": far["pc"], "ref_logps": far["rc"], "beta": 1.0}
+        kwargs |= {"policy_logps": far["pc"], "ref_logps": far["rc"], "beta": beta}
         kwargs["is_desirable"] = torch.tensor([True, True, False, False])
         gradients_agree(attempt, reference, "kto_loss", kwargs, rng, wrt=("policy_logps",))
 

@@ -55,6 +55,11 @@ def negative_slices(rng, dtype):
     return logp.gather(-1, lowest), logq.gather(-1, lowest)
 
 
+def by_column(tensor):
+    """The same values, not contiguous."""
+    return tensor.transpose(0, 1).contiguous().transpose(0, 1)
+
+
 def keep_some(rng, counts, length):
     """A bool mask (B, T) with counts[b] kept positions in row b, at random places."""
     keep = torch.zeros(len(counts), length, dtype=torch.bool)
@@ -132,8 +137,11 @@ def test_from_probs_takes_exact_zeros(attempt, reference, rng):
             q = torch.tensor([[1.0, tiny]] * 3, dtype=dtype)
             tolerance = TOLERANCES[dtype]
             agree(attempt, reference, "kl_from_probs", p, q, tolerance=tolerance, label=f"q is (1, {tiny:.0e})")
+            p, q = torch.tensor([[[1.0, tiny]], [[1.0, 0.0]]], dtype=dtype)
+            agree(attempt, reference, "kl_from_probs", p, q, label=f"p is (1, {tiny:.0e}) over q = (1, 0)")
     p, q = (piece.exp().reshape(2, 3, 3) for piece in negative_slices(rng, F64))
     agree(attempt, reference, "kl_from_probs", p, q, label="a slice of the vocabulary")
+    agree(attempt, reference, "kl_from_probs", by_column(p), by_column(q), label="non-contiguous input")
 
 
 @check("directions", points=5, needs="test_categorical_weighs_the_log_ratio_by_p")
@@ -200,7 +208,9 @@ def test_estimators_are_per_sample(attempt, reference, rng):
 @check("estimators", points=3)
 def test_k3_keeps_its_digits_near_zero(attempt, reference, rng):
     """k3 of a small log-ratio is about d²/2, not the rounding residue of e^−d − 1 + d"""
-    for dtype, size, tolerance in ((F32, 0.005, {"rtol": 5e-4, "atol": 0}), (F64, 1e-6, {"rtol": 1e-6, "atol": 0})):
+    digits = {"rtol": 1e-6, "atol": 0}
+    small = [(F64, size, digits) for size in (1e-6, 1e-5, 1e-4, 1e-3, 5e-3)]
+    for dtype, size, tolerance in ((F32, 0.005, {"rtol": 5e-4, "atol": 0}), *small):
         logp = -torch.from_numpy(rng.uniform(1, 3, size=24)).to(dtype)
         d = size * torch.from_numpy(rng.uniform(0.6, 1.8, size=24) * rng.choice([-1, 1], size=24)).to(dtype)
         label = f"log-ratios of about {size}"
@@ -223,7 +233,7 @@ def test_k3_clamps_the_log_ratio(attempt, reference, rng):
 def test_other_kinds_are_refused(attempt, reference, rng):
     """a kind that is not exactly one of the three names raises ValueError"""
     logp, logq = sampled_logps(rng, 4)
-    for kind in ("k4", "", "k", "K1", "k1k2"):
+    for kind in ("k4", "", "k", "K1", "k1k2", "k1 "):
         assert_raises(ValueError, attempt.kl_estimate, logp, logq, kind=kind)
     agree(attempt, reference, "kl_estimate", logp, logq, kind="k1")
 
@@ -235,6 +245,8 @@ def test_sequence_and_token_means_differ(attempt, reference, rng):
         logp, ref_logp = sampled_logps(rng, 3, 5, dtype=dtype)
         mask = keep_some(rng, (5, 1, 3), length=5)
         for kind, one in (("k3", mask), ("k1", mask), ("k2", mask.long())):
+            if kind != "k3":
+                logp, ref_logp, one = by_column(logp), by_column(ref_logp), by_column(one)
             for reduce in ("sequence", "token"):
                 inputs = {"logp": logp, "ref_logp": ref_logp, "mask": one, "kind": kind, "reduce": reduce}
                 got = assert_inputs_unchanged(attempt.masked_sequence_kl, **inputs)
@@ -344,6 +356,8 @@ def test_the_experiment_leaves_no_trace(attempt, reference, rng):
         got = assert_inputs_unchanged(attempt.kl_grad_experiment, **setting)
         assert_close(got, reference.kl_grad_experiment(**setting), **TIGHT)
         assert_true(not got.requires_grad, "the result requires grad: detach it", expected=False, got=True)
+        steep = bandit(rng, 3) | {"logits": torch.tensor([0.0, 800.0, 1.0], dtype=F64), "steps": steps}
+        agree(attempt, reference, "kl_grad_experiment", **steep, kind="k1", place="reward", label="logits 800 apart")
     for place in ("kl", "", "Loss"):
         assert_raises(ValueError, attempt.kl_grad_experiment, **problem, steps=1, kind="k1", place=place)
 
@@ -356,13 +370,14 @@ def test_ppo_kl_is_under_the_old_policy(attempt, reference, rng):
     assert_close(got, reference.ppo_approx_kl(new_logp, old_logp), **TIGHT)
     signs = torch.from_numpy(rng.choice([-1, 1], size=(4, 3)))
     agree(attempt, reference, "ppo_approx_kl", new_logp - 40 * signs, old_logp, label="policies 40 nats apart")
+    agree(attempt, reference, "ppo_approx_kl", new_logp.t(), old_logp.t(), label="non-contiguous input")
     digits = {"rtol": 1e-6, "atol": 0}
     near = old_logp + 1e-6 * signs
     agree(attempt, reference, "ppo_approx_kl", near, old_logp, tolerance=digits, label="policies 1e-6 nats apart")
     for name in ("new_logp", "old_logp"):
         inputs = {"new_logp": new_logp, "old_logp": old_logp}
         inputs[name] = inputs[name].clone().requires_grad_()
-        got = attempt.ppo_approx_kl(**inputs)
+        got = assert_inputs_unchanged(attempt.ppo_approx_kl, **inputs)
         assert_close(got, reference.ppo_approx_kl(**inputs), **TIGHT)
         assert_true(not got.requires_grad, f"it requires grad because {name} does", expected=False, got=True)
 
@@ -374,6 +389,10 @@ def test_dpo_kl_is_that_of_its_optimum(attempt, reference, rng):
     for beta in (0.1, 0.7, 5.0):
         got = assert_inputs_unchanged(attempt.dpo_implicit_kl, ref_logp, reward, beta=beta)
         assert_close(got, reference.dpo_implicit_kl(ref_logp, reward, beta), rtol=1e-7, atol=1e-9)
+    for beta in (1e-2, 1e-4):
+        agree(attempt, reference, "dpo_implicit_kl", ref_logp, beta * reward, beta, label=f"beta = {beta}")
+    for same in ((by_column(ref_logp), by_column(reward)), (ref_logp[:1], reward[:1])):
+        agree(attempt, reference, "dpo_implicit_kl", *same, 0.5)
     single = log_probs(rng, 3, 5, dtype=F32), rng.tensor(3, 5, dtype=F32)
     agree(attempt, reference, "dpo_implicit_kl", *single, beta=0.5, tolerance={"rtol": 2e-5, "atol": 1e-5})
 
@@ -386,6 +405,7 @@ def test_dpo_kl_is_finite_for_any_reward(attempt, reference, rng):
     cases = {
         "the best reward stands where ref_logp is −inf": (ref, [0, gap, -gap, gap + 50], 0.9),
         "the best reward, 700 above the others, where ref_logp is −inf": (ref, [-600, -100, -600, 600], 0.9),
+        "the best reward, 1e5 above the others, where ref_logp is −inf": (ref, [0, 0, -gap, 1e5], 0.9),
         "rewards of about 1e4 and a small beta": (ref, [0, 20 * gap, -gap, 10 * gap], 0.1),
         "the best reward stands where ref_logp is −800": (torch.tensor([0.0, -800.0], dtype=F64), [0, 200 * gap], 0.1),
         "rows of rewards far from each other": (log_probs(rng, 2, 2), [[0, gap], [100 * gap, 101 * gap]], 0.5),

@@ -43,7 +43,7 @@ def padded(seqs, extra=0, fill=0):
 
 def strided(tensor):
     """The same values, not contiguous."""
-    return torch.stack([tensor, tensor], dim=-1)[..., 0]
+    return tensor.mT.contiguous().mT if tensor.dim() > 1 else torch.stack([tensor, tensor], dim=-1)[..., 0]
 
 
 def weights_for(rng, reference, sizes=SIZES, dtype=F64):
@@ -89,7 +89,13 @@ def test_truncation_keeps_the_end(attempt, reference, rng):
 @check("encode", points=4, needs="test_padding_stands_on_the_left")
 def test_a_real_token_may_be_pad_id(attempt, reference):
     """a token equal to pad_id is real wherever it stands: the mask comes from lengths, not from ids"""
-    for seqs in ([[5, 6, 7], [8, 2]], [[2, 2, 5], [2]], [[5, 2, 6, 2], [2, 5]], [[2, 2], [2, 2]]):
+    for seqs in (
+        [[5, 6, 7], [8, 2]],
+        [[2**24 + 1, 5], [2**40]],
+        [[2, 2, 5], [2]],
+        [[5, 2, 6, 2], [2, 5]],
+        [[2, 2], [2, 2]],
+    ):
         assert_encoded(attempt, reference, seqs, 2)
         assert_encoded(attempt, reference, seqs, 2, 2)
 
@@ -262,7 +268,17 @@ def test_accuracy_counts_strict_wins(attempt, reference, rng):
         got = assert_inputs_unchanged(attempt.pairwise_accuracy, **pair)
         assert_close(got, reference.pairwise_accuracy(**pair), **SHARE)
     r, zero, nan = torch.arange(1.0, 4.0, dtype=F64), torch.zeros(3, dtype=F64), torch.full((3,), torch.nan, dtype=F64)
-    for pair in ((zero, zero), (r, zero), (zero, r), (r, nan), (nan, r), (nan, nan), (1 / zero, r), (r, r - 1e-12)):
+    for pair in (
+        (zero, zero),
+        (r, zero),
+        (zero, r),
+        (r, nan),
+        (nan, r),
+        (nan, nan),
+        (1 / zero, r),
+        (r, r - 1e-12),
+        (zero + 1e-20, zero),
+    ):
         assert_close(attempt.pairwise_accuracy(*pair), reference.pairwise_accuracy(*pair), **SHARE)
 
 
@@ -273,8 +289,9 @@ def told_scorer(side, table, bias, grad=None):
 
 
 def some_batches(rng, counts):
-    """A list of that many pairs for each count, sequences of one to eight tokens."""
-    return [[tuple(sequences(rng, rng.integers(1, 9, size=2))) for _ in range(count)] for count in counts]
+    """A list of that many pairs for each count, sequences of one to eight tokens; of three or more, one is a tie."""
+    batches = [[tuple(sequences(rng, rng.integers(1, 9, size=2))) for _ in range(count)] for count in counts]
+    return [[(a, b) if i != 2 else (a, a) for i, (a, b) in enumerate(pairs)] for pairs in batches]
 
 
 def assert_trained(attempt, reference, rng, counts, lr, **options):

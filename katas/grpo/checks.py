@@ -10,7 +10,8 @@ from grader.checking import assert_close, assert_inputs_unchanged, assert_raises
 
 F32, F64 = torch.float32, torch.float64
 CLOSE = {F64: {"rtol": 1e-9, "atol": 1e-12}, F32: {"rtol": 2e-5, "atol": 1e-6}}
-STEPPED = {"rtol": 1e-7, "atol": 1e-8}
+# Adam divides by small numbers: what cancels in a group but for its rounding comes back enlarged.
+STEPPED = {"rtol": 1e-6, "atol": 1e-6}
 GARBAGE = (torch.nan, torch.inf, -torch.inf, 1e4, -1e4)
 CONSTANTS = ("old_logp", "ref_logp", "advantages")
 AGGREGATIONS = ("grpo", "dapo", "dr_grpo")
